@@ -1,0 +1,14 @@
+"""The learning rate as a metric."""
+
+from lightning import Callback, LightningModule, Trainer
+
+
+class LearningRate(Callback):
+    """Logs `train/lr`, the rate an epoch ran at.
+
+    Lightning's own monitor names it after the optimizer's class and plots it by step, not by epoch.
+    """
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log before a scheduler changes the rate."""
+        pl_module.log("train/lr", trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True)

@@ -1,0 +1,129 @@
+"""The LightningModule: loss, metrics and optimizer around any net from rows to logits.
+
+Shape legend: B batch, T rows, F pixels a row, C people, N images of an epoch.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torchmetrics import MetricCollection
+
+from lfw_seq.errors import UsageError, check_real
+from lfw_seq.metrics import classification_metrics
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Classifier(LightningModule):
+    """Trains a net by cross-entropy.
+
+    Label smoothing and class weights shape the training loss only: `val/loss` and `test/loss` are the plain
+    cross-entropy, so that runs with other losses compare.
+
+    Attributes:
+        net: rows (B, T, F) to logits (B, C).
+        optimizer: builds the optimizer from the net's parameters.
+        num_classes: C.
+        label_smoothing: share of the target spread over all people, in [0, 1).
+        class_weights: weight of each person in the training loss, C positive numbers; None weighs all alike.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        num_classes: int,
+        label_smoothing: float,
+        class_weights: list[float] | None,
+    ) -> None:
+        super().__init__()
+        check_real("loss.label_smoothing", label_smoothing, 0, 1)
+        if class_weights is not None and (len(class_weights) != num_classes or min(class_weights) <= 0):
+            raise UsageError(
+                f"loss.class_weights={class_weights}: expected {num_classes} positive numbers, one a person"
+            )
+        self.net, self.optimizer, self.label_smoothing = net, optimizer, label_smoothing
+        self.weight: Tensor | None
+        self.register_buffer("weight", None if class_weights is None else torch.tensor(class_weights), persistent=False)
+        metrics = classification_metrics(num_classes)
+        self.train_metrics, self.val_metrics, self.test_metrics = (metrics.clone() for _ in range(3))
+        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": [], "test": []}
+        self.probabilities: dict[str, Tensor] = {}
+        self.values: dict[str, Tensor] = {}
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (B, C)."""
+        logits: Tensor = self.net(rows)
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch; targets are ids (B,) or probabilities (B, C)."""
+        logits, targets = self._step(batch, "train")
+        return functional.cross_entropy(logits, targets, self.weight, label_smoothing=self.label_smoothing)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Read a batch."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Read a batch."""
+        self._step(batch, "test")
+
+    def _step(self, batch: Batch, stage: str) -> Batch:
+        """Read a batch and keep what it said: metrics are computed once an epoch, not once a step."""
+        rows, targets = batch
+        logits = self(rows)
+        self.seen[stage].append((logits.detach(), targets))
+        return logits, targets
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """Log after the last batch, not at the epoch's end, so that every callback sees the metrics there."""
+        if self.trainer.is_last_batch:
+            self._log_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics and keep the probabilities."""
+        self._log_epoch("test")
+
+    def _metrics(self, stage: str) -> MetricCollection:
+        return {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[stage]
+
+    def _log_epoch(self, stage: str) -> None:
+        logits, targets = (torch.cat(parts) for parts in zip(*self.seen[stage], strict=True))  # (N, C), (N,) or (N, C)
+        self.seen[stage].clear()
+        logits = logits.float()
+        probabilities = logits.softmax(dim=1)
+        metrics = self._metrics(stage)
+        metrics.update(probabilities, targets if targets.ndim == 1 else targets.argmax(dim=1))
+        values = {"loss": functional.cross_entropy(logits, targets), **metrics.compute()}
+        metrics.reset()
+        self.values |= {f"{stage}/{name}": value for name, value in values.items()}
+        self.probabilities[stage] = probabilities
+        scalars = {f"{stage}/{name}": value for name, value in values.items() if value.ndim == 0}
+        self.log_dict(
+            scalars,
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(logits),
+            sync_dist=True,
+            logger=not self.trainer.validating,
+        )
+
+    def monitored(self, stage: str) -> tuple[str, ...]:
+        """The numbers logged at the end of a stage."""
+        return (
+            f"{stage}/loss",
+            *(f"{stage}/{name}" for name in self._metrics(stage) if name != "f1_per_person"),
+        )
+
+    def configure_optimizers(self) -> Optimizer:
+        """The optimizer of the config."""
+        return self.optimizer(self.net.parameters())

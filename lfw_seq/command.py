@@ -1,0 +1,106 @@
+"""How every command treats its user: a mistake ends in one line on stderr, exit status 2 and no empty folders."""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.conf import HydraConf
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from lfw_seq.errors import USAGE_ERRORS, UsageError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+USAGE_STATUS = 2
+T = TypeVar("T")
+
+
+def start(main: Callable[[], Any]) -> None:
+    """Run a `@hydra.main` function as a command; a config that cannot be composed ends in one line."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv:
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        _stop(_hydra_message(error))
+
+
+def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T:
+    """Run a command's task in its Hydra job; a user's mistake ends in one line."""
+    try:
+        return task(cfg)
+    except USAGE_ERRORS as error:
+        _remove_unused(HydraConfig.get())
+        if cfg.debug:
+            raise
+        _stop(_message(error))
+
+
+def _message(error: Exception) -> str:
+    """The mistake itself, out of the wrapping Hydra puts around what a constructor raises."""
+    cause = error.__cause__
+    if isinstance(error, InstantiationException) and cause is not None:
+        key = re.search(r"full_key: (\S+)", str(error))
+        where = "" if isinstance(cause, UsageError) or key is None else f"{key[1]}: "
+        return f"{where}{cause}"
+    return str(error) if isinstance(error, UsageError) else _hydra_message(error)
+
+
+def _hydra_message(error: Exception) -> str:
+    text = str(error) or str(error.__cause__ or type(error).__name__)
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown:
+        close = difflib.get_close_matches(unknown[1], _keys(), n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{unknown[1]}: no such key; {hint}--cfg job prints all keys"
+    choice = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+    if choice and (options := re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)):
+        return f"{choice[1]}={choice[2]}: no such choice; expected one of {', '.join(options)}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}: needs a value; add {error.full_key}=..."
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _keys() -> list[str]:
+    """Every key of the default configuration, dotted."""
+
+    def walk(node: DictConfig, prefix: str) -> list[str]:
+        keys = []
+        for key in node:
+            keys.append(f"{prefix}{key!s}")
+            if isinstance(child := node._get_node(key), DictConfig):
+                keys += walk(child, f"{prefix}{key!s}.")
+        return keys
+
+    with suppress(HydraException, OmegaConfBaseException):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return walk(compose("train"), "")
+    return []
+
+
+def _remove_unused(hydra: HydraConf) -> None:
+    """Remove the folder Hydra made, and its date's, when nothing but the log is in it."""
+    folder, log = Path(hydra.runtime.output_dir), f"{hydra.job.name}.log"
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [log]:
+            (folder / log).unlink()
+        folder.rmdir()
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()
+
+
+def _stop(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(USAGE_STATUS)

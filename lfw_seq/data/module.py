@@ -1,0 +1,121 @@
+"""The LightningDataModule: from a source to batches of row sequences.
+
+Shape legend: N images, H image rows, W pixels a row, T steps of the sequence, F features a step.
+"""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lfw_seq.data.batches import Batches, shuffled
+from lfw_seq.data.faces import Faces, Source, check_pixels
+from lfw_seq.data.split import Split
+from lfw_seq.errors import check_choice, check_whole
+
+ORDERS = ("top_down", "bottom_up", "columns")
+STAGES = ("train", "val", "test")
+
+
+def sequences(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:
+    """Images as sequences.
+
+    Args:
+        images: (N, H, W), or (N, H, W, 3).
+        order: "top_down" or "bottom_up" read rows, "columns" reads columns from the left.
+
+    Returns:
+        (N, T, F): T is H, or W for columns; F is the rest.
+    """
+    if order == "bottom_up":
+        images = images[:, ::-1]
+    elif order == "columns":
+        images = images.swapaxes(1, 2)
+    return np.ascontiguousarray(images).reshape(*images.shape[:2], -1)
+
+
+class FaceRows(LightningDataModule):
+    """Split row sequences of faces.
+
+    Attributes:
+        indices: the images of "train", "val" and "test", once `setup` has run.
+    """
+
+    def __init__(
+        self, source: Source, split: Split, order: str, batch_size: int, eval_batch_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        check_choice("data.order", order, ORDERS)
+        check_whole("data.batch_size", batch_size)
+        check_whole("data.eval_batch_size", eval_batch_size)
+        self.source, self.split, self.order, self.seed = source, split, order, seed
+        self.batch_sizes = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
+        self._faces: Faces | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load, check and split the faces, once."""
+        if self._faces is not None:
+            return
+        faces = self.source.load()
+        check_pixels(faces.images)
+        self.indices = dict(zip(STAGES, self.split.cut(faces.labels, faces.names), strict=True))
+        rows, labels = torch.from_numpy(sequences(faces.images, self.order)), torch.from_numpy(faces.labels)
+        self.tensors = {stage: (rows[part], labels[part]) for stage, part in self.indices.items()}
+        self._faces = faces
+
+    @property
+    def faces(self) -> Faces:
+        """What the source gave, once `setup` has run."""
+        assert self._faces is not None
+        return self._faces
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Steps T and features F of a sequence."""
+        _, steps, features = self.tensors["train"][0].shape
+        return steps, features
+
+    def class_counts(self, stage: str) -> list[int]:
+        """Images per person in a stage, in id order."""
+        return torch.bincount(self.tensors[stage][1], minlength=len(self.faces.names)).tolist()
+
+    def train_dataloader(self) -> Batches:
+        """The training images, in another order each epoch."""
+        return self._batches("train")
+
+    def val_dataloader(self) -> Batches:
+        """The validation images."""
+        return self._batches("val")
+
+    def test_dataloader(self) -> Batches:
+        """The test images, in the order of `indices["test"]`."""
+        return self._batches("test")
+
+    def _batches(self, stage: str) -> Batches:
+        assert self.trainer is not None
+        rows, labels = (tensor.to(self.trainer.strategy.root_device) for tensor in self.tensors[stage])
+        return Batches(rows, labels, self.batch_sizes[stage], self._order if stage == "train" else None)
+
+    def _order(self) -> Tensor:
+        assert self.trainer is not None
+        return shuffled(len(self.tensors["train"][1]), self.seed, self.trainer.current_epoch)
+
+
+def build(data: dict[str, Any], split_seed: int, seed: int) -> FaceRows:
+    """The data module of a config.
+
+    Args:
+        data: the keys of `conf/data`: those of `Split` and `FaceRows`; the rest are the source's, its class the
+            `_target_`.
+        split_seed: which split.
+        seed: for the order of the batches.
+    """
+    rest = dict(data)
+    split = Split(split_seed=split_seed, **{f.name: rest.pop(f.name) for f in fields(Split) if f.name != "split_seed"})
+    reading = {key: rest.pop(key) for key in ("order", "batch_size", "eval_batch_size")}
+    return FaceRows(instantiate(rest, _convert_="all"), split, seed=seed, **reading)

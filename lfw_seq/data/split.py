@@ -1,0 +1,84 @@
+"""Which images train, validate and test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from lfw_seq.errors import UsageError, check_choice, check_real, check_whole
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A stratified split.
+
+    Attributes:
+        test_size: share of all images, in (0, 1).
+        val_size: share of the training images cut off for validation, in (0, 1).
+        val_from: "train", or "test": validate on the test images and train on all others, the lab's leak.
+        split_seed: which split.
+        fold: test on this one of `num_folds` folds instead of a share; None for a share.
+        num_folds: how many folds, each image in exactly one.
+    """
+
+    test_size: float
+    val_size: float
+    val_from: str
+    split_seed: int
+    fold: int | None
+    num_folds: int
+
+    def __post_init__(self) -> None:
+        check_real("data.test_size", self.test_size, 0, 1, open_low=True)
+        check_real("data.val_size", self.val_size, 0, 1, open_low=True)
+        check_choice("data.val_from", self.val_from, ("train", "test"))
+        check_whole("split_seed", self.split_seed, 0, 2**32 - 1)
+        check_whole("data.num_folds", self.num_folds, 2)
+        if self.fold is not None:
+            check_whole("data.fold", self.fold, 0, self.num_folds - 1)
+
+    def cut(self, labels: NDArray[np.int64], names: tuple[str, ...]) -> tuple[Indices, Indices, Indices]:
+        """Cut images into train, validation and test.
+
+        Args:
+            labels: the person on each image, (N,).
+            names: the people, for messages.
+
+        Returns:
+            Indices of the three parts, each shuffled by `split_seed`.
+
+        Raises:
+            UsageError: one person only, somebody with under three images, or a part too small to hold everybody.
+        """
+        if len(names) < 2:
+            raise UsageError(f"only {names[0]!r} is in the data: expected two people or more")
+        for name, count in zip(names, np.bincount(labels), strict=True):
+            if count < 3:
+                photos = "one photo" if count == 1 else "two photos"
+                raise UsageError(
+                    f"{name!r} has {photos}: three are needed; add some, or set data.min_faces_per_person=3"
+                )
+        try:
+            return self._cut(labels)
+        except ValueError as error:
+            sizes = f"data.test_size={self.test_size} data.val_size={self.val_size}"
+            raise UsageError(f"{sizes} do not fit {len(labels)} images of {len(names)} people: {error}") from error
+
+    def _cut(self, labels: NDArray[np.int64]) -> tuple[Indices, Indices, Indices]:
+        everything = np.arange(len(labels))
+        if self.fold is None:
+            train, test = self._share(everything, labels, self.test_size)
+        else:
+            folds = StratifiedKFold(self.num_folds, shuffle=True, random_state=self.split_seed)
+            train, test = list(folds.split(everything, labels))[self.fold]
+        if self.val_from == "test":
+            return train, test, test
+        train, val = self._share(train, labels[train], self.val_size)
+        return train, val, test
+
+    def _share(self, indices: Indices, labels: NDArray[np.int64], size: float) -> tuple[Indices, Indices]:
+        rest, share = train_test_split(indices, test_size=size, stratify=labels, random_state=self.split_seed)
+        return rest, share

@@ -1,0 +1,53 @@
+"""The metrics of every stage.
+
+Shape legend: N images, C people.
+"""
+
+import warnings
+
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassAUROC,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+from torchmetrics.utilities.data import dim_zero_cat
+
+
+class PresentAUROC(MulticlassAUROC):
+    """One-vs-rest area under the ROC curve, the plain mean over people who occur.
+
+    torchmetrics counts 0 for a person without an image, which drags the mean down; scikit-learn refuses.
+    """
+
+    def compute(self) -> Tensor:  # type: ignore[override]  # torchmetrics types its curve parent
+        """The mean, in [0, 1]; nan when fewer than two people occur."""
+        with warnings.catch_warnings():  # about the people who do not occur: taken care of below
+            warnings.filterwarnings("ignore", message="No (positive|negative) samples in targets")
+            areas: Tensor = super().compute()  # (C,)
+        present = torch.bincount(dim_zero_cat(self.target), minlength=len(areas)) > 0
+        return areas[present].mean() if present.sum() > 1 else areas.new_tensor(torch.nan)
+
+
+def classification_metrics(num_classes: int) -> MetricCollection:
+    """Metrics of probabilities (N, C) against ids (N,); `f1_per_person` gives (C,), all others a number.
+
+    Only `accuracy` and `weighted_f1` follow how often people occur: the share of the largest class is a good accuracy
+    for a model that learned nothing, and a bad value of every macro average.
+    """
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+            "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro"),
+            "macro_precision": MulticlassPrecision(num_classes, average="macro"),
+            "macro_recall": MulticlassRecall(num_classes, average="macro"),
+            "macro_f1": MulticlassF1Score(num_classes, average="macro"),
+            "weighted_f1": MulticlassF1Score(num_classes, average="weighted"),
+            "f1_per_person": MulticlassF1Score(num_classes, average="none"),
+            "auroc": PresentAUROC(num_classes, average="none"),
+        }
+    )

@@ -1,0 +1,29 @@
+"""Initial weights."""
+
+from torch import nn
+
+SCHEMES = ("torch", "keras")
+
+
+def initialise(net: nn.Module, scheme: str) -> None:
+    """Set the weights of linear and recurrent layers in place.
+
+    "torch" keeps what the layers came with. "keras" is Keras' default: Glorot uniform input weights, orthogonal
+    recurrent weights (Saxe et al., 2014), biases zero but for the forget gates' one (Jozefowicz et al., 2015).
+    """
+    if scheme == "torch":
+        return
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.RNNBase):
+            for name, parameter in module.named_parameters():
+                if name.startswith("weight_ih"):
+                    nn.init.xavier_uniform_(parameter)
+                elif name.startswith("weight_hh"):
+                    nn.init.orthogonal_(parameter)
+                else:
+                    nn.init.zeros_(parameter)
+                if name.startswith("bias_ih") and isinstance(module, nn.LSTM):
+                    nn.init.ones_(parameter[module.hidden_size : 2 * module.hidden_size])  # torch's gates: i, f, g, o

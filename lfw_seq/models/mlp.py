@@ -1,0 +1,51 @@
+"""All pixels at once through dense layers: what reading in rows is compared with.
+
+Shape legend: B batch, T rows, F pixels a row, C people.
+"""
+
+from torch import Tensor, nn
+
+from lfw_seq.errors import check_choice, check_real, check_whole
+from lfw_seq.models.init import SCHEMES, initialise
+
+
+class MLP(nn.Module):
+    """Dense layers with ReLU and dropout.
+
+    Attributes:
+        num_features: F.
+        num_rows: T.
+        num_classes: C.
+        hidden_size: units a layer.
+        num_layers: hidden layers.
+        dropout: after each, in [0, 1).
+        init: "torch" or "keras", see `initialise`.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_rows: int,
+        num_classes: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        init: str,
+    ) -> None:
+        super().__init__()
+        check_whole("model.hidden_size", hidden_size)
+        check_whole("model.num_layers", num_layers)
+        check_real("model.dropout", dropout, 0, 1)
+        check_choice("model.init", init, SCHEMES)
+        layers: list[nn.Module] = [nn.Flatten()]
+        size = num_rows * num_features
+        for _ in range(num_layers):
+            layers += [nn.Linear(size, hidden_size), nn.ReLU(), nn.Dropout(dropout)]
+            size = hidden_size
+        self.layers = nn.Sequential(*layers, nn.Linear(size, num_classes))
+        initialise(self, init)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (B, C) of rows (B, T, F)."""
+        logits: Tensor = self.layers(rows)
+        return logits

@@ -1,0 +1,87 @@
+"""The lab's reader: recurrent layers with dropout over the rows, then one linear layer.
+
+Shape legend: B batch, T rows, F pixels a row, D = hidden size x directions, C people.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lfw_seq.errors import check_choice, check_real, check_whole
+from lfw_seq.models.init import SCHEMES, initialise
+
+CELLS: dict[str, type[nn.LSTM | nn.GRU | nn.RNN]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+POOLINGS = ("last", "mean", "max", "attention")
+
+
+class RecurrentReader(nn.Module):
+    """Reads rows one after the other.
+
+    Single layers with dropout between them are the same network as `nn.LSTM(num_layers=2, dropout=p)`, and reproducible
+    on CUDA, where that one is not (pytorch#90168).
+
+    Attributes:
+        num_features: F.
+        num_rows: T; any other length is read as well.
+        num_classes: C.
+        cell: "lstm", "gru" or "rnn" (tanh).
+        hidden_size: units a layer and direction.
+        num_layers: layers.
+        dropout: between layers and before the head, in [0, 1).
+        bidirectional: read also from the last row to the first.
+        pooling: what of the last layer's states the head sees: the "last" of each direction, their "mean", "max",
+            or "attention" (a learned softmax over rows).
+        init: "torch" or "keras", see `initialise`.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_rows: int,
+        num_classes: int,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        bidirectional: bool,
+        pooling: str,
+        init: str,
+    ) -> None:
+        super().__init__()
+        check_choice("model.cell", cell, tuple(CELLS))
+        check_whole("model.hidden_size", hidden_size)
+        check_whole("model.num_layers", num_layers)
+        check_real("model.dropout", dropout, 0, 1)
+        check_choice("model.pooling", pooling, POOLINGS)
+        check_choice("model.init", init, SCHEMES)
+        width = hidden_size * (2 if bidirectional else 1)
+        sizes = [num_features] + [width] * (num_layers - 1)
+        self.layers = nn.ModuleList(
+            CELLS[cell](size, hidden_size, batch_first=True, bidirectional=bidirectional) for size in sizes
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.Linear(width, 1) if pooling == "attention" else None
+        self.head = nn.Linear(width, num_classes)
+        self.hidden_size, self.bidirectional, self.pooling = hidden_size, bidirectional, pooling
+        initialise(self, init)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (B, C) of rows (B, T, F)."""
+        states = rows
+        for index, layer in enumerate(self.layers):
+            states, _ = layer(self.dropout(states) if index else states)  # (B, T, D)
+        logits: Tensor = self.head(self.dropout(self._pool(states)))
+        return logits
+
+    def _pool(self, states: Tensor) -> Tensor:
+        """(B, T, D) -> (B, D)."""
+        if self.pooling == "mean":
+            return states.mean(dim=1)
+        if self.pooling == "max":
+            return states.amax(dim=1)
+        if self.scores is not None:
+            weights = self.scores(states).softmax(dim=1)  # (B, T, 1)
+            attended: Tensor = (weights * states).sum(dim=1)
+            return attended
+        if self.bidirectional:
+            return torch.cat([states[:, -1, : self.hidden_size], states[:, 0, self.hidden_size :]], dim=1)
+        return states[:, -1]

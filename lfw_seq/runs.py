@@ -1,0 +1,163 @@
+"""The run folder: its names, who may write it, and its files, each written whole or not at all."""
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lfw_seq.errors import USAGE_ERRORS, UsageError
+
+RESULT = "result.json"
+PREDICTIONS = "predictions.csv"
+PACKAGES = ("lfw_seq", "torch", "lightning", "torchmetrics", "scikit-learn", "hydra-core", "numpy", "pillow")
+# Where a run is, how it is shown and what computes it: keys that leave the experiment the same.
+NOT_HASHED = (
+    "run_dir",
+    "debug",
+    "logger",
+    "callbacks.console",
+    "callbacks.history",
+    "callbacks.learning_rate",
+    "data.cache_dir",
+    "data.data_home",
+    "data.download",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.default_root_dir",
+)
+
+
+@contextmanager
+def claimed(folder: Path, config_hash: str) -> Iterator[None]:
+    """Own a run folder: made when missing, locked until the end, and never one that holds a finished run.
+
+    A user's mistake leaves the folder as it was; any other error is kept in result.json.
+
+    Raises:
+        UsageError: the folder holds a finished run, or another process is writing it.
+    """
+    before = set(folder.iterdir()) if folder.is_dir() else set()
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_complete(folder):
+        raise UsageError(f"{folder} holds a finished run: choose another hydra.run.dir, or remove it")
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however it ends
+        except BlockingIOError:
+            raise UsageError(
+                f"{folder} is being written by another process: wait for it, or choose another folder"
+            ) from None
+        try:
+            yield
+        except USAGE_ERRORS:
+            if not before:
+                (folder / ".lock").unlink()
+            raise
+        except Exception as error:
+            write_json(
+                folder / RESULT,
+                {"status": "failed", "config_hash": config_hash, "error": f"{type(error).__name__}: {error}"},
+            )
+            raise
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder holds a finished run."""
+    try:
+        return bool(json.loads((folder / RESULT).read_text())["status"] == "complete")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """Twelve hex digits that name an experiment: equal for configs that must give the same numbers on one machine."""
+    plain: Any = OmegaConf.to_container(OmegaConf.merge(cfg, {"run_dir": ""}), resolve=True)
+    for key in NOT_HASHED:
+        *groups, name = key.split(".")
+        node = plain
+        for group in groups:
+            node = node.get(group, {})
+        node.pop(name, None)
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: it holds the old text or the new, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write JSON whole; numbers that are not finite become null."""
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def save_config(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
+    """Write .hydra/config.yaml, resolved, and the overrides that made it."""
+    (folder / ".hydra").mkdir(exist_ok=True)
+    write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
+
+
+def write_predictions(
+    path: Path,
+    files: Sequence[str],
+    truth: Sequence[int],
+    probabilities: Sequence[Sequence[float]],
+    names: Sequence[str],
+) -> None:
+    """Write one row per image: file, true name, predicted name, and a probability for each person."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "true", "predicted", *names])
+    for file, person, row in zip(files, truth, probabilities, strict=True):
+        writer.writerow([file, names[person], names[max(range(len(row)), key=row.__getitem__)], *row])
+    write_text(path, text.getvalue())
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that make the numbers."""
+    return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}
+
+
+def git_state() -> dict[str, Any] | None:
+    """The commit this code stands at and whether files differ from it; None outside a git checkout."""
+    root = Path(__file__).parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

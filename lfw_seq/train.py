@@ -1,0 +1,223 @@
+"""`python -m lfw_seq.train`: train a row reader, test it once, and leave a run folder. Read top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from lfw_seq import command, runs, summary
+from lfw_seq.errors import UsageError, check_choice, check_whole
+
+if TYPE_CHECKING:  # torch and Lightning take seconds to import: inside the task, so that --help stays fast
+    from collections.abc import Callable, Iterable
+
+    from lightning import Trainer
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from lfw_seq.classifier import Classifier
+    from lfw_seq.data.module import FaceRows
+
+log = logging.getLogger(__name__)
+
+MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, the best weights
+
+
+@hydra.main(config_path=str(command.CONF), config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> float:
+    """The command; returns the best validation value of `monitor` for Hydra's sweepers."""
+    result = command.run(train, cfg)
+    print(summary.closing_table(result, cfg.run_dir))
+    return float(result["metrics"][cfg.monitor])
+
+
+def train(cfg: DictConfig) -> dict[str, Any]:
+    """Fit, restore the best weights, test once, write the run folder.
+
+    Args:
+        cfg: the composed `conf/train.yaml`.
+
+    Returns:
+        What result.json holds.
+
+    Raises:
+        UsageError: a value, a file or a folder that the user has to mend.
+    """
+    started = time.perf_counter()
+    check_root(cfg)
+    folder, name = Path(cfg.run_dir), runs.config_hash(cfg)
+    with runs.claimed(folder, name):
+        prepare_process(cfg)
+        from lfw_seq.classifier import Classifier
+        from lfw_seq.data.module import build
+
+        data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
+        data.setup()
+        net = build_net(cfg, data)
+        optimizer = build_optimizer(cfg, net)
+        classifier = Classifier(
+            net, optimizer, len(data.faces.names), cfg.loss.label_smoothing, class_weights(cfg, data)
+        )
+        check_choice("monitor", cfg.monitor, classifier.monitored("val"))
+        trainer = build_trainer(cfg)
+        log.info("%s", summary.describe(data, net))
+        if cfg.data.val_from == "test":
+            log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
+        runs.save_config(cfg, folder, overrides())
+        trainer.fit(classifier, data)
+        best_epoch = restore_best(trainer, classifier)
+        trainer.validate(classifier, data, verbose=False)
+        trainer.test(classifier, data, verbose=False)
+        write_predictions(folder, classifier, data)
+        result = {
+            "status": "complete",
+            "config_hash": name,
+            "data": summary.data_card(data),
+            "model": {"name": model_name(cfg), "parameters": summary.count_parameters(net)},
+            "metrics": summary.final_metrics(classifier, data),
+            "best_epoch": best_epoch,
+            "epochs": trainer.current_epoch,
+            "seconds": round(time.perf_counter() - started, 1),
+            "versions": runs.versions(),
+            "git": runs.git_state(),
+        }
+        runs.write_json(folder / runs.RESULT, result)
+    return result
+
+
+def check_root(cfg: DictConfig) -> None:
+    """Check the keys no constructor takes."""
+    check_whole("seed", cfg.seed, 0, 2**32 - 1)
+    check_whole("threads", cfg.threads, 1, 1024)
+    check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
+    check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
+
+
+def prepare_process(cfg: DictConfig) -> None:
+    """Set what a process shares with the jobs before it, and hide what nobody can act on."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
+    import torch
+    from lightning import seed_everything
+
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices found, tips
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")  # Lightning's to mend
+    torch.set_num_threads(cfg.threads)
+    seed_everything(cfg.seed)
+
+
+def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
+    """The net for the data's shape; first without memory, to see whether it fits.
+
+    Raises:
+        UsageError: its training would not fit into memory.
+    """
+    import torch
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    steps, features = data.shape
+    shape = {"num_features": features, "num_rows": steps, "num_classes": len(data.faces.names)}
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with torch.device("meta"):
+            parameters = summary.count_parameters(instantiate(cfg.model, **shape, _convert_="all"))
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, RuntimeError | OverflowError):
+            raise
+        raise UsageError(f"model={model_name(cfg)}: too large to count its parameters; make it smaller") from error
+    if (need := MEMORY_COPIES * 4 * parameters) > memory:
+        raise UsageError(
+            f"model={model_name(cfg)}: {parameters:,} parameters need {need / 2**30:,.0f} GiB to train and "
+            f"this machine has {memory / 2**30:,.0f}; make it smaller"
+        )
+    net: nn.Module = instantiate(cfg.model, **shape, _convert_="all")
+    return net
+
+
+def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
+    """The optimizer without its parameters; built once on the net's to see whether its values are good."""
+    from hydra.utils import instantiate
+
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = instantiate(cfg.optimizer, _convert_="all")
+    try:
+        optimizer(net.parameters())
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"optimizer: {error}") from error
+    return optimizer
+
+
+def build_trainer(cfg: DictConfig) -> Trainer:
+    """Lightning's Trainer with the callbacks and loggers of the config."""
+    from hydra.utils import instantiate
+
+    callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback]
+    loggers = [instantiate(logger, _convert_="all") for logger in cfg.logger.values() if logger]
+    trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    return trainer
+
+
+def class_weights(cfg: DictConfig, data: FaceRows) -> list[float] | None:
+    """Weights of people in the training loss; "balanced" is N / (C x count), scikit-learn's rule."""
+    weights = plain(cfg.loss.class_weights)
+    if weights == "balanced":
+        counts = data.class_counts("train")
+        return [sum(counts) / (len(counts) * count) for count in counts]
+    if weights is not None and not isinstance(weights, list):
+        raise UsageError(f"loss.class_weights={weights}: expected null, balanced or a list of numbers")
+    return weights
+
+
+def restore_best(trainer: Trainer, classifier: Classifier) -> int:
+    """Load the weights of the best epoch, or keep the last where none was kept; its number from 1."""
+    import torch
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
+            checkpoint = torch.load(callback.best_model_path, weights_only=True, map_location="cpu")
+            classifier.load_state_dict(checkpoint["state_dict"])
+            return int(checkpoint["epoch"]) + 1
+    log.warning("No best epoch was kept: testing the weights of the last one")
+    return trainer.current_epoch
+
+
+def write_predictions(folder: Path, classifier: Classifier, data: FaceRows) -> None:
+    """Write predictions.csv, one row per test image."""
+    tested = data.indices["test"]
+    runs.write_predictions(
+        folder / runs.PREDICTIONS,
+        [data.faces.files[index] for index in tested],
+        data.faces.labels[tested].tolist(),
+        classifier.probabilities["test"].tolist(),
+        data.faces.names,
+    )
+
+
+def model_name(cfg: DictConfig) -> str:
+    """The choice of the group `model` where there is one, else its class."""
+    if HydraConfig.initialized():
+        return str(HydraConfig.get().runtime.choices["model"])
+    return str(cfg.model._target_.rpartition(".")[2])
+
+
+def overrides() -> list[str]:
+    """What the user typed."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def plain(node: Any) -> Any:
+    """A config node as dicts, lists and primitives."""
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
+
+
+if __name__ == "__main__":
+    command.start(main)

@@ -1,0 +1,83 @@
+"""Tests never download: LFW is read where it is on disk, and else its tests are skipped, or fail with --require-lfw."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+from PIL import Image
+
+from lfw_seq.command import CONF, start
+from lfw_seq.train import main
+
+Compose = Callable[..., DictConfig]
+SMALL = ("data=synthetic", "data.num_images=140", "trainer=cpu", "trainer.max_epochs=2", "model.hidden_size=8")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-lfw", action="store_true", help="fail, not skip, where the real LFW photos are missing")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded faces go into the test session's own folder."""
+    monkeypatch.setenv("LFW_SEQ_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def lfw_home(request: pytest.FixtureRequest) -> Path:
+    """A data home with the real photos."""
+    for home in (os.environ.get("SCIKIT_LEARN_DATA"), "~/scikit_learn_data"):
+        if home and (Path(home).expanduser() / "lfw_home" / "lfw_funneled").is_dir():
+            return Path(home).expanduser()
+    if request.config.getoption("--require-lfw"):
+        pytest.fail("no LFW in SCIKIT_LEARN_DATA or in scikit-learn's home")
+    pytest.skip("no LFW on disk")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Compose:
+    """Compose conf/train.yaml with overrides, for a run folder of the test's own."""
+
+    def composed(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", [f"run_dir={tmp_path / 'run'}", *overrides])
+
+    return composed
+
+
+def command(*words: str, cwd: Path, module: str = "lfw_seq.train", **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project as a user does."""
+    line = [sys.executable, "-m", module, *words]
+    return subprocess.run(line, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
+
+
+def invoke(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the training command in this process, which has its imports; its exit status."""
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    handlers = logging.root.handlers[:]
+    try:
+        start(main)
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    finally:
+        GlobalHydra.instance().clear()
+        logging.root.handlers[:] = handlers  # without Hydra's, whose file is gone with the test
+    return 0
+
+
+def save_face(path: Path, tone: int, size: tuple[int, int] = (250, 250), mode: str = "RGB") -> None:
+    """Write a drawn picture that differs by `tone`: no photo of anybody."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = np.arange(size[1])[:, None] * tone + np.arange(size[0])[None, :]
+    pixels = np.stack([rows % 256, (rows * 2) % 256, (rows * 3) % 256], axis=2).astype(np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)

@@ -1,0 +1,127 @@
+"""Counting epochs as Keras does, on scripted validation losses."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from lightning import Callback, LightningModule, Trainer
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from lfw_seq.callbacks.plateau import PlateauScheduler
+from lfw_seq.callbacks.seeds import EpochSeeds
+from lfw_seq.data.batches import Batches
+
+from .conftest import Compose
+
+LR = 1e-3
+
+
+class Scripted(LightningModule):
+    """Logs the losses it is given, one an epoch, and keeps the learning rate and a random draw of each."""
+
+    def __init__(self, losses: Sequence[float]) -> None:
+        super().__init__()
+        self.losses, self.layer, self.rates, self.draws = losses, nn.Linear(1, 1), list[float](), list[float]()
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.draws.append(torch.rand(()).item())
+        return self.layer(batch[0]).sum()  # type: ignore[no-any-return]
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val/loss", self.losses[self.current_epoch])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=LR)
+
+
+Fit = Callable[..., Scripted]
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Fit:
+    def fitted(
+        losses: Sequence[float], *callbacks: Callback, resume: str | None = None, epochs: int | None = None
+    ) -> Scripted:
+        model = Scripted(losses)
+        trainer = Trainer(
+            max_epochs=epochs or len(losses),
+            accelerator="cpu",
+            callbacks=list(callbacks),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=tmp_path,
+        )
+        data = Batches(torch.ones(1, 1), torch.zeros(1), 1)  # a DataLoader would draw a random number each epoch
+        trainer.fit(model, data, data, ckpt_path=resume, weights_only=True)
+        trainer.save_checkpoint(tmp_path / "end.ckpt")
+        return model
+
+    return fitted
+
+
+def configured(config: Compose, name: str) -> Any:
+    return instantiate(OmegaConf.to_container(config().callbacks[name], resolve=True))
+
+
+def falling(until: int, epochs: int) -> list[float]:
+    """Losses that fall to the epoch `until` and stay."""
+    return [2.0 - 0.05 * min(epoch, until) for epoch in range(1, epochs + 1)]
+
+
+def test_best_at_25_stops_after_40(fit: Fit, config: Compose) -> None:
+    assert len(fit(falling(25, 100), configured(config, "early_stopping")).rates) == 40
+
+
+def test_epochs_21_to_30_flat_make_31_run_at_half(fit: Fit, config: Compose) -> None:
+    rates = fit(falling(20, 45), configured(config, "plateau")).rates
+    assert rates[:30] == [LR] * 30
+    assert rates[30:40] == [LR / 2] * 10  # and ten more flat ones halve it again
+    assert rates[40:] == [LR / 4] * 5
+
+
+def plateau(**changes: Any) -> PlateauScheduler:
+    keys: dict[str, Any] = {
+        "monitor": "val/loss",
+        "mode": "min",
+        "factor": 0.5,
+        "patience": 2,
+        "min_delta": 1e-4,
+        "min_lr": 1e-7,
+    }
+    return PlateauScheduler(**(keys | changes))
+
+
+def test_an_improvement_counts_from_an_absolute_ten_thousandth(fit: Fit) -> None:
+    assert fit([10 - 0.00011 * epoch for epoch in range(8)], plateau()).rates == [LR] * 8
+    assert fit([10 - 0.00004 * epoch for epoch in range(4)], plateau()).rates[3] == LR / 2
+
+
+def test_the_rate_never_falls_below_its_least(fit: Fit) -> None:
+    assert fit([1.0] * 9, plateau(min_lr=4e-4)).rates[-1] == 4e-4
+
+
+def test_the_plateau_goes_on_from_a_checkpoint(fit: Fit, tmp_path: Path) -> None:
+    losses = [3.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+    whole = fit(losses, plateau(patience=3)).rates
+    for stop in range(1, 9):
+        first = fit(losses, plateau(patience=3), epochs=stop).rates
+        rest = fit(losses, plateau(patience=3), resume=str(tmp_path / "end.ckpt")).rates
+        assert first + rest == whole
+
+
+def test_random_draws_are_a_function_of_seed_and_epoch(fit: Fit, tmp_path: Path) -> None:
+    whole = fit([1.0] * 4, EpochSeeds(0)).draws
+    assert len(set(whole)) == 4
+    torch.rand(7)
+    assert fit([1.0] * 4, EpochSeeds(0)).draws == whole
+    assert fit([1.0] * 4, EpochSeeds(1)).draws != whole
+    fit([1.0] * 4, EpochSeeds(0), epochs=2)
+    assert fit([1.0] * 4, EpochSeeds(0), resume=str(tmp_path / "end.ckpt")).draws == whole[2:]

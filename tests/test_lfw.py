@@ -1,0 +1,185 @@
+"""The LFW source: on a drawn folder in scikit-learn's layout, on a small download, and on the real photos."""
+
+import hashlib
+import io
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import fetch_lfw_people
+from sklearn.datasets._lfw import FUNNELED_ARCHIVE
+
+from lfw_seq.data import download
+from lfw_seq.data.images import read_image
+from lfw_seq.data.lfw import LFW
+from lfw_seq.data.split import Split
+from lfw_seq.errors import UsageError
+
+from .conftest import save_face
+
+CROP = (0.28, 0.5 + 0.28, 78 / 250, 172 / 250)  # slice_ as fractions
+
+
+def source(home: Path | None, cache: Path) -> LFW:
+    return LFW(
+        data_home=None if home is None else str(home),
+        download=False,
+        funneled=True,
+        min_faces_per_person=2,
+        resize=0.4,
+        color=False,
+        slice_=((70, 195), (78, 172)),
+        skip_unreadable=False,
+        cache_dir=str(cache),
+    )
+
+
+def draw_lfw(home: Path) -> list[Path]:
+    """Ann Lee with three pictures, Bo with two, Cy with one."""
+    root = home / "lfw_home" / "lfw_funneled"
+    photos = [
+        root / person / f"{person}_{n:04d}.jpg"
+        for person, k in (("Ann_Lee", 3), ("Bo", 2), ("Cy", 1))
+        for n in range(k)
+    ]
+    for tone, path in enumerate(photos):
+        save_face(path, tone + 1)
+    return photos
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def tree(root: Path) -> list[tuple[str, int]]:
+    return sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*"))
+
+
+def test_faces_keep_their_files_and_the_data_folder_stays_as_it_was(tmp_path: Path) -> None:
+    draw_lfw(tmp_path / "home")
+    (tmp_path / "home" / "lfw_home" / "lfw_funneled" / "Bo" / ".DS_Store").write_text("x")
+    before = tree(tmp_path / "home")
+    faces = source(tmp_path / "home", tmp_path / "cache").load()
+    assert tree(tmp_path / "home") == before
+    assert faces.names == ("Ann Lee", "Bo")
+    assert faces.images.shape == (5, 50, 37)
+    root = tmp_path / "home" / "lfw_home" / "lfw_funneled"
+    for image, label, file in zip(faces.images, faces.labels, faces.files, strict=True):
+        assert np.array_equal(image, read_image(root / file, CROP, 50, 37, color=False))
+        assert file.startswith(faces.names[label].replace(" ", "_"))
+
+
+def test_every_parameter_reaches_the_loader(tmp_path: Path) -> None:
+    draw_lfw(tmp_path)
+    lfw = source(tmp_path, tmp_path / "cache")
+    assert replace(lfw, resize=0.5).load().images.shape == (5, 62, 47)
+    assert replace(lfw, resize=None, color=True).load().images.shape == (5, 125, 94, 3)
+    assert replace(lfw, min_faces_per_person=3).load().names == ("Ann Lee",)
+    assert replace(lfw, min_faces_per_person=1, slice_=None, resize=0.1).load().images.shape == (6, 25, 25)
+    with pytest.raises(UsageError, match="lfw_home/lfw and"):
+        replace(lfw, funneled=False).load()
+
+
+def test_damaged_photos_are_named_and_skipped_only_if_asked(tmp_path: Path) -> None:
+    photos = draw_lfw(tmp_path)
+    photos[1].write_bytes(photos[1].read_bytes()[:3000])
+    lfw = source(tmp_path, tmp_path / "cache")
+    with pytest.raises(UsageError, match=photos[1].name):
+        lfw.load()
+    assert len(replace(lfw, skip_unreadable=True).load().files) == 4
+
+
+def test_the_data_home_is_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_lfw(tmp_path / "home" / "scikit_learn_data")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "elsewhere"))
+    assert len(source(None, tmp_path / "cache").load().files) == 5
+    with pytest.raises(UsageError, match="no such folder"):
+        source(tmp_path / "nowhere", tmp_path / "cache").load()
+    with pytest.raises(UsageError, match=r"nobody.*=50"):
+        replace(source(None, tmp_path / "cache"), min_faces_per_person=50).load()
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small archive at the address LFW is fetched from."""
+    draw_lfw(tmp_path / "made")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.add(tmp_path / "made" / "lfw_home" / "lfw_funneled", "lfw_funneled")
+    path = tmp_path / "lfw-funneled.tgz"
+    path.write_bytes(packed.getvalue())
+    checksum = hashlib.sha256(packed.getvalue()).hexdigest()
+    remote = FUNNELED_ARCHIVE._replace(url=path.as_uri(), checksum=checksum)
+    monkeypatch.setattr(download, "FUNNELED_ARCHIVE", remote)
+    return path
+
+
+def test_what_is_missing_is_downloaded_with_a_progress_bar(
+    tmp_path: Path, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").mkdir()
+    lfw = replace(source(tmp_path / "home", tmp_path / "cache"), download=True)
+    assert len(lfw.load().files) == 5
+    assert "Downloading LFW" in capsys.readouterr().err
+    assert names(tmp_path / "home" / "lfw_home") == ["lfw_funneled"]
+
+
+def test_a_wrong_or_unreachable_archive_leaves_nothing(tmp_path: Path, archive: Path) -> None:
+    (tmp_path / "home").mkdir()
+    lfw = replace(source(tmp_path / "home", tmp_path / "cache"), download=True)
+    archive.write_bytes(archive.read_bytes() + b"x")
+    with pytest.raises(UsageError, match="SHA-256"):
+        lfw.load()
+    assert names(tmp_path / "home" / "lfw_home") == []
+    archive.unlink()
+    (tmp_path / "home" / "lfw_home").rmdir()
+    with pytest.raises(UsageError, match=r"no LFW in .*lfw_funneled and no download .*data=synthetic"):
+        lfw.load()
+    assert names(tmp_path / "home") == []
+
+
+@pytest.mark.lfw
+def test_real_lfw_is_what_scikit_learn_gives(lfw_home: Path, tmp_path: Path) -> None:
+    faces = replace(source(lfw_home, tmp_path / "cache"), min_faces_per_person=70).load()
+    assert faces.images.shape == (1288, 50, 37)
+    assert faces.names == (
+        "George W Bush",
+        "Colin Powell",
+        "Tony Blair",
+        "Donald Rumsfeld",
+        "Gerhard Schroeder",
+        "Ariel Sharon",
+        "Hugo Chavez",
+    )
+    assert np.bincount(faces.labels).tolist() == [530, 236, 144, 121, 109, 77, 71]
+    copy = tmp_path / "copy"  # scikit-learn writes where it reads
+    (copy / "lfw_home" / "lfw_funneled").mkdir(parents=True)
+    for name in faces.names:
+        person = name.replace(" ", "_")
+        (copy / "lfw_home" / "lfw_funneled" / person).symlink_to(
+            (lfw_home / "lfw_home/lfw_funneled" / person).resolve()
+        )
+    for target in ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt"):
+        (copy / "lfw_home" / target).touch()
+    theirs = fetch_lfw_people(data_home=str(copy), min_faces_per_person=70, resize=0.4, download_if_missing=False)
+    assert np.array_equal(faces.images, theirs.images)
+    assert [faces.names[label] for label in faces.labels] == [theirs.target_names[t] for t in theirs.target]
+    for index in (0, 500, 1287):
+        photo = lfw_home / "lfw_home" / "lfw_funneled" / faces.files[index]
+        assert np.array_equal(faces.images[index], read_image(photo, CROP, 50, 37, color=False))
+
+
+@pytest.mark.lfw
+def test_real_split_is_the_labs(lfw_home: Path, tmp_path: Path) -> None:
+    faces = replace(source(lfw_home, tmp_path / "cache"), min_faces_per_person=70).load()
+    split = Split(test_size=0.2, val_size=0.1, val_from="train", split_seed=42, fold=None, num_folds=5)
+    train, val, test = split.cut(faces.labels, faces.names)
+    assert [len(train), len(val), len(test)] == [927, 103, 258]
+    assert (faces.labels[test] == 0).sum() == 106
+    assert (faces.labels[np.concatenate([train, val])] == 0).sum() == 424
+    train, val, test = replace(split, val_from="test").cut(faces.labels, faces.names)
+    assert len(train) == 1030
+    assert np.array_equal(val, test)

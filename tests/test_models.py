@@ -1,0 +1,143 @@
+"""Nets: the lab's counts, the equations, the shapes."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lfw_seq.errors import UsageError
+from lfw_seq.models.mlp import MLP
+from lfw_seq.models.recurrent import CELLS, POOLINGS, RecurrentReader
+from lfw_seq.models.reference import Gates, ReferenceLSTM, read_cell, update_cell
+
+SHAPE = {"num_features": 37, "num_rows": 50, "num_classes": 7}
+
+
+def reader(**changes: Any) -> RecurrentReader:
+    keys: dict[str, Any] = SHAPE | {
+        "cell": "lstm",
+        "hidden_size": 128,
+        "num_layers": 2,
+        "dropout": 0.3,
+        "bidirectional": False,
+    }
+    return RecurrentReader(**(keys | {"pooling": "last", "init": "torch"} | changes))
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_the_labs_network_has_its_parameters() -> None:
+    net = reader()
+    assert [parameters(layer) for layer in net.layers] == [85_504, 132_096]
+    assert parameters(net.head) == 903
+    assert parameters(net) == 218_503
+    # Keras has one bias where torch has two; and the lab's printed count is that of rows of 47 pixels
+    assert parameters(net) - 2 * 4 * 128 == 217_479
+    assert 4 * (128**2 + 128 * 47 + 128) == 90_112 == parameters(reader(num_features=47).layers[0]) - 4 * 128
+
+
+def test_it_is_the_network_of_torchs_own_two_layers() -> None:
+    net = reader().eval()
+    whole = nn.LSTM(37, 128, num_layers=2, batch_first=True)
+    whole.load_state_dict(
+        {name.replace("l0", f"l{i}"): p for i, layer in enumerate(net.layers) for name, p in layer.state_dict().items()}
+    )
+    rows = torch.rand(4, 50, 37)
+    assert torch.allclose(net(rows), net.head(whole(rows)[0][:, -1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_every_option_gives_logits_and_gradients(cell: str, pooling: str, bidirectional: bool) -> None:
+    net = reader(cell=cell, pooling=pooling, bidirectional=bidirectional, hidden_size=16, init="keras")
+    logits = net(torch.rand(3, 50, 37))
+    assert logits.shape == (3, 7)
+    logits.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_last_of_both_directions_has_seen_every_row() -> None:
+    net = reader(bidirectional=True, num_layers=1, dropout=0.0, hidden_size=8)
+    rows = torch.rand(1, 50, 37, requires_grad=True)
+    features = net._pool(net.layers[0](rows)[0])
+    for half in (features[:, :8], features[:, 8:]):
+        (gradient,) = torch.autograd.grad(half.sum(), rows, retain_graph=True)
+        assert (gradient.abs().sum(dim=2) > 0).all()
+
+
+def test_keras_initialisation() -> None:
+    torch.manual_seed(0)
+    net = reader(init="keras")
+    lstm = net.layers[0]
+    assert isinstance(lstm, nn.LSTM)
+    limit = (6 / (37 + 4 * 128)) ** 0.5
+    weight, recurrent, bias_in, bias_hidden = lstm.all_weights[0]
+    assert 0.95 * limit < weight.abs().max() <= limit
+    assert torch.allclose(recurrent.T @ recurrent, torch.eye(128), atol=1e-5)
+    bias = bias_in + bias_hidden
+    assert bias.view(4, 128).unique(dim=1).flatten().tolist() == [0, 1, 0, 0]
+    assert net.head.bias.abs().max() == 0
+
+
+def test_mlp() -> None:
+    net = MLP(**SHAPE, hidden_size=64, num_layers=2, dropout=0.1, init="keras")
+    assert net(torch.rand(3, 50, 37)).shape == (3, 7)
+    assert parameters(net) == (50 * 37 + 1) * 64 + 65 * 64 + 65 * 7
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden_size", -1),
+        ("hidden_size", 1e9),
+        ("hidden_size", 0),
+        ("num_layers", 0),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("pooling", "first"),
+        ("cell", "lstmm"),
+        ("init", "zeros"),
+    ],
+)
+def test_bad_options_are_named(key: str, value: object) -> None:
+    with pytest.raises(UsageError, match=rf"^model\.{key}={value}: expected"):
+        reader(**{key: value})
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), features=st.integers(1, 12), hidden=st.integers(1, 12), steps=st.integers(1, 20))
+def test_the_equations_agree_with_torch(seed: int, features: int, hidden: int, steps: int) -> None:
+    torch.manual_seed(seed)
+    lstm = nn.LSTM(features, hidden, batch_first=True)
+    rows = torch.randn(3, steps, features)
+
+    def gradients(states: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad((states**2).sum(), list(lstm.parameters())))
+
+    theirs, (_, their_cell) = lstm(rows)
+    theirs_grad = gradients(theirs)
+    ours, our_cell = ReferenceLSTM(lstm)(rows)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    assert torch.allclose(our_cell, their_cell[0], atol=1e-6)
+    for a, b in zip(gradients(ours), theirs_grad, strict=True):
+        assert torch.allclose(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_the_labs_worked_example() -> None:
+    cell = torch.tensor([1.0, -0.5, 0.8])
+    gates = Gates(
+        input=torch.tensor([0.8, 0.2, 0.9]),
+        forget=torch.tensor([0.9, 0.1, 0.7]),
+        candidate=torch.tensor([0.5, -0.3, 0.7]),
+        output=torch.tensor([0.9, 0.5, 0.8]),
+    )
+    cell = update_cell(gates, cell)
+    assert cell.tolist() == pytest.approx([1.3, -0.11, 1.19])
+    # the lab rounds tanh on the way: .86 x .9 = .77, -.11 x .5 = -.06, .83 x .8 = .66
+    assert read_cell(gates, cell).tolist() == pytest.approx([0.77, -0.06, 0.66], abs=0.01)

@@ -1,0 +1,182 @@
+"""Whole runs: the run folder, the same numbers twice, the lab's protocol."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from lfw_seq import runs, summary
+from lfw_seq.errors import UsageError
+from lfw_seq.train import train
+
+from .conftest import SMALL, Compose, command
+
+FILES = {
+    ".hydra/config.yaml",
+    ".hydra/overrides.yaml",
+    ".lock",
+    "checkpoints/best.ckpt",
+    "checkpoints/last.ckpt",
+    "metrics.csv",
+    "predictions.csv",
+    "result.json",
+}
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_folder_holds_what_the_contract_says(config: Compose, tmp_path: Path) -> None:
+    result = train(config(*SMALL))
+    run = tmp_path / "run"
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    events = {name for name in files if name.startswith("events.out.tfevents")}
+    assert files - events - {"hparams.yaml"} == FILES
+    assert events
+    assert json.loads((run / "result.json").read_text()) == result
+    assert result["status"] == "complete"
+    assert result["config_hash"] == runs.config_hash(config(*SMALL))
+    assert result["data"]["shape"] == [140, 50, 37]
+    assert sum(map(sum, result["data"]["counts"].values())) == 140
+    assert not result["data"]["validation_is_test"]
+    assert result["model"]["parameters"] == 4 * 8 * (37 + 8 + 2) + 4 * 8 * (8 + 8 + 2) + 9 * 7
+    assert result["epochs"] == 2
+    assert {"python", "torch", "lightning"} <= set(result["versions"])
+
+    rows = table(run / "predictions.csv")
+    names = result["data"]["class_names"]
+    assert len(rows) == 28 == sum(result["data"]["counts"]["test"])
+    assert list(rows[0]) == ["file", "true", "predicted", *names]
+    for row in rows:
+        probabilities = [float(row[name]) for name in names]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-6)
+        assert row["predicted"] == names[probabilities.index(max(probabilities))]
+    truth, predicted = [row["true"] for row in rows], [row["predicted"] for row in rows]
+    assert result["metrics"]["test/accuracy"] == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert result["metrics"]["predicted_classes"] == len(set(predicted))
+    assert result["metrics"]["majority_rate"] == truth.count(names[0]) / 28
+
+    epochs = table(run / "metrics.csv")
+    assert [row["epoch"] for row in epochs] == ["1", "2"]
+    assert {"train/loss", "train/lr", "val/loss", "val/accuracy", "val/macro_f1", "val/auroc"} <= set(epochs[0])
+    best = min(epochs, key=lambda row: float(row["val/loss"]))
+    assert int(best["epoch"]) == result["best_epoch"]
+    assert float(best["val/loss"]) == pytest.approx(result["metrics"]["val/loss"], abs=1e-6)
+
+
+def test_checkpoints_hold_tensors_and_primitives_only(config: Compose, tmp_path: Path) -> None:
+    train(config(*SMALL))
+    for name in ("best", "last"):
+        checkpoint = torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        assert checkpoint["state_dict"]["net.head.weight"].shape == (7, 8)
+
+
+def comparable(folder: Path) -> tuple[Any, bytes, bytes]:
+    metrics = json.loads((folder / "result.json").read_text())["metrics"]
+    return metrics, (folder / "predictions.csv").read_bytes(), (folder / "metrics.csv").read_bytes()
+
+
+def test_the_same_command_twice_gives_the_same_bytes(config: Compose, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two", "other")]
+    train(config(*SMALL, f"run_dir={folders[0]}"))
+    torch.rand(5)  # what ran before in this process does not matter
+    torch.set_num_threads(2)
+    train(config(*SMALL, f"run_dir={folders[1]}"))
+    train(config(*SMALL, f"run_dir={folders[2]}", "seed=1"))
+    assert comparable(folders[0]) == comparable(folders[1])
+    assert comparable(folders[0])[1] != comparable(folders[2])[1]
+
+
+def test_split_seed_and_seed_are_independent(config: Compose, tmp_path: Path) -> None:
+    runs_of = {}
+    for name, change in (("base", "seed=0"), ("seed", "seed=1"), ("split", "split_seed=7")):
+        train(config(*SMALL, f"run_dir={tmp_path / name}", change))
+        runs_of[name] = [row["file"] for row in table(tmp_path / name / "predictions.csv")]
+    assert runs_of["base"] == runs_of["seed"] != runs_of["split"]
+
+
+def test_the_labs_protocol_trains_on_all_and_says_so(config: Compose, tmp_path: Path) -> None:
+    cfg = config("experiment=lab", *SMALL, "data.num_images=null", "trainer.max_epochs=1")
+    result = train(cfg)
+    assert cfg.model.init == "keras"
+    assert [sum(result["data"]["counts"][stage]) for stage in ("train", "val", "test")] == [1030, 258, 258]
+    assert result["data"]["counts"]["test"][0] == 106
+    assert result["data"]["validation_is_test"]
+    assert "too good" in summary.closing_table(result, "x")
+    assert result["metrics"]["val/accuracy"] == result["metrics"]["test/accuracy"]
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 33
+
+
+def test_a_model_with_one_answer_is_called_that(config: Compose) -> None:
+    result = train(config(*SMALL, "optimizer.lr=0", "trainer.max_epochs=1"))
+    result["metrics"] |= {"predicted_classes": 1, "test/accuracy": 12 / 28, "majority_rate": 12 / 28}
+    text = summary.closing_table(result, "folder")
+    assert "Every image got the same answer: 0.429 is that person's share" in text
+    assert "0.429  95 % Wilson interval 0.265 to 0.609" in text
+
+
+@pytest.mark.parametrize(
+    "options", [["model=gru"], ["model=rnn"], ["model=mlp"], ["data.order=columns", "data.fold=0"]]
+)
+def test_other_choices_train(config: Compose, options: list[str]) -> None:
+    result = train(config(*SMALL, "trainer.max_epochs=1", *options))
+    assert 0 <= result["metrics"]["test/accuracy"] <= 1
+
+
+def test_balanced_class_weights(config: Compose) -> None:
+    weighted = train(config(*SMALL, "loss.class_weights=balanced"))
+    assert weighted["status"] == "complete"
+
+
+def test_a_finished_run_is_not_overwritten(config: Compose, tmp_path: Path) -> None:
+    train(config(*SMALL, "trainer.max_epochs=1"))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    with pytest.raises(UsageError, match="holds a finished run"):
+        train(config(*SMALL, "trainer.max_epochs=1"))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    with runs.claimed(tmp_path, "x"), pytest.raises(UsageError, match="another process"), runs.claimed(tmp_path, "x"):
+        pass
+
+
+def test_a_failed_run_says_why_and_may_be_run_again(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), runs.claimed(tmp_path / "run", "abc"):
+        _ = 1 / 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result == {"status": "failed", "config_hash": "abc", "error": "ZeroDivisionError: division by zero"}
+    with runs.claimed(tmp_path / "run", "abc"):
+        pass
+
+
+def test_the_hash_names_the_experiment_not_the_place(config: Compose) -> None:
+    base = runs.config_hash(config())
+    assert base == runs.config_hash(config("run_dir=/elsewhere", "trainer=cpu", "debug=true", "data.data_home=/x"))
+    changes = ["seed=1", "model=gru", "data.resize=0.5", "callbacks.early_stopping.patience=3", "split_seed=1"]
+    assert len({base, *(runs.config_hash(config(change)) for change in changes)}) == 6
+
+
+def test_a_model_larger_than_memory_is_not_started(config: Compose, tmp_path: Path) -> None:
+    for size in (10**6, 10**9):
+        with pytest.raises(UsageError, match=r"parameters.*make it smaller"):
+            train(config(*SMALL, f"model.hidden_size={size}"))
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.lfw
+@pytest.mark.slow
+def test_the_lstm_learns_real_faces(lfw_home: Path, tmp_path: Path) -> None:
+    done = command("model=lstm", "hydra.run.dir=run", cwd=tmp_path, SCIKIT_LEARN_DATA=str(lfw_home))
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["metrics"]["test/auroc"] >= 0.85
+    assert result["metrics"]["test/accuracy"] > 0.55
+    assert result["model"] == {"name": "lstm", "parameters": 218_503}

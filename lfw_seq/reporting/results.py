@@ -1,0 +1,206 @@
+"""Find run folders and read what their result.json says; what cannot be read is named, and never fatal."""
+
+import glob
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lfw_seq.errors import UsageError
+from lfw_seq.runs import RESULT
+
+UNFINISHED = {".hydra", "metrics.csv", "checkpoints"}  # one of these and no result.json: a run that has not ended
+Value = str | int | float | bool | None  # of a key; a list is its JSON
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it is.
+        config: its resolved configuration, dotted keys.
+        choices: which file of each config group made it, as far as known.
+        metrics: its finite numbers, `stage/metric` and the like.
+        source: the data in words.
+        fingerprint: of the data.
+        class_names: the people.
+        counts: images of each person in `train`, `val` and `test`.
+        validation_is_test: validated on the test images, the lab's leak.
+        parameters: of the net; None where not told.
+        seconds: from start to end; None where not told.
+    """
+
+    folder: Path
+    config: dict[str, Value]
+    choices: dict[str, str]
+    metrics: dict[str, float]
+    source: str
+    fingerprint: str
+    class_names: tuple[str, ...]
+    counts: dict[str, list[int]]
+    validation_is_test: bool
+    parameters: float | None
+    seconds: float | None
+
+    @property
+    def test_share(self) -> float:
+        """n_test / n_train of Nadeau and Bengio; validation images are train: the run has learned from them."""
+        learned = sum(self.counts["train"]) + (0 if self.validation_is_test else sum(self.counts["val"]))
+        return sum(self.counts["test"]) / learned
+
+
+@dataclass
+class Found:
+    """All that lies in the folders, each list in the order of paths.
+
+    Attributes:
+        runs: the finished ones.
+        failed: folder and error of each failed run.
+        left_out: folder of each result.json that cannot be used, and why.
+        unfinished: folders of runs without a result.json.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
+
+
+def read(places: Sequence[str | Path], metric: str) -> Found:
+    """Read every run in or under some places.
+
+    Args:
+        places: sweep folders, run folders, or globs of them.
+        metric: what a run must have to be of use.
+
+    Raises:
+        UsageError: a place does not exist, or there is no run in any.
+    """
+    found, seen = Found(), set()
+    for folder in (folder for place in places for root in _expand(str(place)) for folder in _walk(root, found)):
+        if (real := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(real)
+        if not (folder / RESULT).is_file():
+            found.unfinished.append(folder)
+            continue
+        try:
+            result = _load(folder)
+            if result["status"] == "failed":
+                found.failed.append((folder, str(result.get("error", "no error kept"))))
+            else:
+                found.runs.append(_run(folder, result, metric))
+        except (OSError, ValueError, RecursionError) as error:
+            found.left_out.append((folder, " ".join(str(error).split()) or type(error).__name__))
+    if not (found.runs or found.failed or found.left_out or found.unfinished):
+        raise UsageError(f"sweep={','.join(map(str, places))}: no {RESULT} in or under it; give a sweep or run folder")
+    return found
+
+
+def _expand(place: str) -> list[Path]:
+    path = Path(place).expanduser()
+    if path.is_dir():
+        return [path]
+    matches = [folder for match in sorted(glob.glob(str(path))) if (folder := Path(match)).is_dir()]
+    if not matches:
+        raise UsageError(f"sweep={place}: no such folder; expected a sweep folder, a run folder, or a glob of them")
+    return matches
+
+
+def _walk(root: Path, found: Found) -> Iterator[Path]:
+    """Run folders in or under `root`, in order; nothing inside a run folder is looked at."""
+    try:
+        with os.scandir(root) as entries:
+            names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+    except OSError as error:
+        found.left_out.append((root, str(error.strerror)))
+        return
+    if RESULT in names or UNFINISHED & names.keys():
+        yield root
+        return
+    for name in sorted(name for name, is_folder in names.items() if is_folder and not name.startswith(".")):
+        yield from _walk(root / name, found)
+
+
+def _load(folder: Path) -> dict[str, Any]:
+    try:
+        result = json.loads((folder / RESULT).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"not JSON, or cut off: {error}") from error
+    if not isinstance(result, dict) or result.get("status") not in ("complete", "failed"):
+        raise ValueError("not a result of this project: it has no status complete or failed")
+    return result
+
+
+def _run(folder: Path, result: dict[str, Any], metric: str) -> Run:
+    data, model = _part(result, "data"), _part(result, "model")
+    metrics = {
+        name: number for name, value in _part(result, "metrics").items() if (number := _number(value)) is not None
+    }
+    if metric not in metrics:
+        raise ValueError(f"metrics.{metric} is {_part(result, 'metrics').get(metric)!r}: expected a finite number")
+    counts = {stage: _part(data, "counts").get(stage) for stage in ("train", "val", "test")}
+    if not all(_is_counts(part) for part in counts.values()):
+        raise ValueError("data.counts: expected whole numbers, one a person, for train, val and test")
+    names, choices = data.get("class_names"), result.get("choices")
+    return Run(
+        folder=folder,
+        config=dict(flatten(_config(folder, result))),
+        choices={**(choices if isinstance(choices, dict) else {}), "model": str(model.get("name"))},
+        metrics=metrics,
+        source=str(data.get("source")),
+        fingerprint=str(data.get("fingerprint")),
+        class_names=tuple(map(str, names)) if isinstance(names, list) else (),
+        counts=counts,
+        validation_is_test=data.get("validation_is_test") is True,
+        parameters=_number(model.get("parameters")),
+        seconds=_number(result.get("seconds")),
+    )
+
+
+def _part(result: dict[str, Any], name: str) -> dict[str, Any]:
+    part = result.get(name)
+    if not isinstance(part, dict):
+        raise ValueError(f"{name} is {part!r:.40}: expected an object")
+    return part
+
+
+def _is_counts(part: object) -> bool:
+    return isinstance(part, list) and all(type(count) is int and count >= 0 for count in part) and sum(part) > 0
+
+
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]
+
+
+def _config(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """The run's configuration: kept in its result, else beside it; plain data, nothing is built from it."""
+    config = result.get("config")
+    if config is None:
+        import yaml
+
+        try:
+            text = (folder / ".hydra" / "config.yaml").read_text(encoding="utf-8")
+            config = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except FileNotFoundError:
+            raise ValueError("no config in it, and no .hydra/config.yaml beside it") from None
+        except yaml.YAMLError as error:
+            raise ValueError(f".hydra/config.yaml is not YAML: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"config is {config!r:.40}: expected an object")
+    return config
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
+    """Dotted keys and their values; a list becomes its JSON, an empty group vanishes."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            plain = value is None or isinstance(value, str | int | float)
+            yield f"{prefix}{name}", value if plain else json.dumps(value, default=str)

@@ -41,10 +41,11 @@ def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T:
     try:
         return task(cfg)
     except USAGE_ERRORS as error:
-        _remove_unused(HydraConfig.get())
         if cfg.debug:
             raise
         _stop(_message(error))
+    finally:
+        _remove_unused(HydraConfig.get())
 
 
 def _message(error: Exception) -> str:

@@ -30,7 +30,7 @@ class Summary:
         sd: standard deviation of the sample (n - 1); None for one number.
         min: the least.
         max: the largest.
-        interval: Student's for the mean of independent numbers; None for one number.
+        interval: Student's for the mean of independent numbers; None for one number or equal ones: they tell no spread.
     """
 
     n: int
@@ -63,7 +63,7 @@ class PairedTest:
 def summarise(values: Sequence[float]) -> Summary:
     """Mean, spread and Student's interval of at least one number."""
     n, center, sd = len(values), mean(values), deviation(values)
-    return Summary(n, center, sd, min(values), max(values), None if sd is None else around(center, sd**2 / n, n - 1))
+    return Summary(n, center, sd, min(values), max(values), around(center, sd**2 / n, n - 1) if sd else None)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -88,14 +88,14 @@ def around(center: float, variance: float, freedom: int) -> Interval:
 
 
 def corrected_interval(values: Sequence[float], test_share: float) -> Interval | None:
-    """Nadeau and Bengio's interval for the mean score over random splits; None below two splits.
+    """Nadeau and Bengio's interval for the mean score over random splits; None below two, or for equal scores.
 
     Args:
         values: one score a split.
         test_share: n_test / n_train.
     """
     sd = deviation(values)
-    if sd is None:
+    if not sd:
         return None
     return around(mean(values), sd**2 * (1 / len(values) + test_share), len(values) - 1)
 

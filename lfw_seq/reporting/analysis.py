@@ -1,13 +1,14 @@
 """What the groups say: the best by validation, the effect of each key, which differences are more than chance."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from lfw_seq import statistics
 from lfw_seq.errors import UsageError, check_choice
-from lfw_seq.reporting.groups import Group, Groups, in_order, show
+from lfw_seq.reporting.groups import Group, Groups
+from lfw_seq.reporting.keys import in_order, show
 from lfw_seq.reporting.results import Value
 
 MAX_LEVELS = 8  # more numbers of one key are put into quarters
@@ -104,14 +105,14 @@ def rank(groups: Sequence[Group], monitor: Monitor | None) -> list[int]:
 def effects(groups: Groups) -> list[Effect]:
     """The effect of each swept key alone: its values in the order they sort in."""
     keys = list(groups.together)
-    levels = {key: _levels([group.settings[key] for group in groups.groups]) for key in keys}
+    cut = {key: levels([group.settings[key] for group in groups.groups]) for key in keys}
     found = []
     for key in keys:
         cells: defaultdict[tuple[str, ...], defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for index, group in enumerate(groups.groups):
-            others = tuple(levels[other][0][index] for other in keys if other != key)
-            cells[others][levels[key][0][index]].append(group.summary.mean)
-        names = levels[key][1]
+            others = tuple(cut[other][0][index] for other in keys if other != key)
+            cells[others][cut[key][0][index]].append(group.summary.mean)
+        names = cut[key][1]
         matched = [cell for cell in cells.values() if len(cell) == len(names)]
         for name in names:
             means = [statistics.mean(cell[name]) for cell in matched or cells.values() if name in cell]
@@ -119,7 +120,7 @@ def effects(groups: Groups) -> list[Effect]:
     return found
 
 
-def _levels(values: Sequence[Value]) -> tuple[list[str], list[str]]:
+def levels(values: Sequence[Value]) -> tuple[list[str], list[str]]:
     """Each value as it is shown, many numbers as the quarter they fall in; and the different ones in order."""
     distinct = sorted(set(values), key=in_order)
     names = {value: show(value) for value in distinct}
@@ -151,36 +152,3 @@ def _test(first: Group, second: Group) -> statistics.PairedTest | None:
     shared = [key for key in first.splits if key in second.splits]
     share = statistics.mean([first.test_share, second.test_share])
     return statistics.corrected_test([first.splits[key] - second.splits[key] for key in shared], share)
-
-
-def notes(groups: Groups, monitor: Monitor | None, tested: Sequence[Pair]) -> list[str]:
-    """What a reader has to know before believing a number."""
-    parts, found = groups.groups, []
-    one_class = sum(group.one_class_runs for group in parts)
-    if one_class:
-        total = sum(len(group.runs) for group in parts)
-        found.append(
-            f"{one_class} of {total} runs give every test image the same answer: "
-            "their accuracy is the share of that person, not skill."
-        )
-    if leaky := sum(group.is_leaky for group in parts):
-        found.append(
-            f"{leaky} of {len(parts)} configurations were validated on their test images: "
-            "their figures are too good, and they are not ranked."
-        )
-    if monitor is None and parts:
-        found.append("The runs did not all watch one validation value: monitor=val/loss ranks them, for example.")
-    sources = Counter(f"{run.source} ({run.fingerprint})" for group in parts for run in group.runs)
-    if len(sources) > 1:
-        found.append(f"The runs read different data: {', '.join(sources)}. Scores on different data do not compare.")
-    if len(parts) > 1 and not tested:
-        found.append(
-            "No difference between configurations could be tested: that takes two splits or more that both were run on, "
-            "such as split_seed=10,11,12,13,14. Seeds on one split tell how training varies, not how data does."
-        )
-    if groups.repeated:
-        found.append(
-            f"{len(groups.repeated)} runs repeat the configuration, seeds and data of another and are counted once, "
-            f"the first of them {groups.repeated[0].folder}."
-        )
-    return found

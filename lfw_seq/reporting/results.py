@@ -1,18 +1,16 @@
 """Find run folders and read what their result.json says; what cannot be read is named, and never fatal."""
 
-import glob
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lfw_seq.errors import UsageError
+from lfw_seq.reporting.folders import run_folders
 from lfw_seq.runs import RESULT
 
-UNFINISHED = {".hydra", "metrics.csv", "checkpoints"}  # one of these and no result.json: a run that has not ended
 Value = str | int | float | bool | None  # of a key; a list is its JSON
 
 
@@ -80,11 +78,8 @@ def read(places: Sequence[str | Path], metric: str) -> Found:
     Raises:
         UsageError: a place does not exist, or there is no run in any.
     """
-    found, seen = Found(), set()
-    for folder in (folder for place in places for root in _expand(str(place)) for folder in _walk(root, found)):
-        if (real := os.path.realpath(folder)) in seen:
-            continue
-        seen.add(real)
+    found = Found()
+    for folder in run_folders(places, found.left_out):
         if not (folder / RESULT).is_file():
             found.unfinished.append(folder)
             continue
@@ -99,31 +94,6 @@ def read(places: Sequence[str | Path], metric: str) -> Found:
     if not (found.runs or found.failed or found.left_out or found.unfinished):
         raise UsageError(f"sweep={','.join(map(str, places))}: no {RESULT} in or under it; give a sweep or run folder")
     return found
-
-
-def _expand(place: str) -> list[Path]:
-    path = Path(place).expanduser()
-    if path.is_dir():
-        return [path]
-    matches = [folder for match in sorted(glob.glob(str(path))) if (folder := Path(match)).is_dir()]
-    if not matches:
-        raise UsageError(f"sweep={place}: no such folder; expected a sweep folder, a run folder, or a glob of them")
-    return matches
-
-
-def _walk(root: Path, found: Found) -> Iterator[Path]:
-    """Run folders in or under `root`, in order; nothing inside a run folder is looked at."""
-    try:
-        with os.scandir(root) as entries:
-            names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    except OSError as error:
-        found.left_out.append((root, str(error.strerror)))
-        return
-    if RESULT in names or UNFINISHED & names.keys():
-        yield root
-        return
-    for name in sorted(name for name, is_folder in names.items() if is_folder and not name.startswith(".")):
-        yield from _walk(root / name, found)
 
 
 def _load(folder: Path) -> dict[str, Any]:
@@ -143,7 +113,7 @@ def _run(folder: Path, result: dict[str, Any], metric: str) -> Run:
     }
     if metric not in metrics:
         raise ValueError(f"metrics.{metric} is {_part(result, 'metrics').get(metric)!r}: expected a finite number")
-    counts = {stage: _part(data, "counts").get(stage) for stage in ("train", "val", "test")}
+    counts: dict[str, Any] = {stage: _part(data, "counts").get(stage) for stage in ("train", "val", "test")}
     if not all(_is_counts(part) for part in counts.values()):
         raise ValueError("data.counts: expected whole numbers, one a person, for train, val and test")
     names, choices = data.get("class_names"), result.get("choices")

@@ -1,0 +1,117 @@
+"""`python -m lfw_seq.report sweep=DIR`: what the runs of a sweep say together. Reads their result.json files only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, ListConfig
+
+from lfw_seq import command, page, runs
+from lfw_seq.errors import UsageError
+from lfw_seq.reporting import curves, formats, numbers, pictures, results, tables
+from lfw_seq.reporting.study import Study, study
+
+PAGE, TEXT = "report.html", "report.md"
+TITLE = "What the runs say together"
+TERMINAL_ROWS, PAGE_ROWS = 20, 200
+TABLES = (tables.configurations, tables.key_effects, tables.comparisons, tables.other_metrics, tables.problems)
+
+
+@hydra.main(config_path=str(command.CONF), config_name="report", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """The command: tables on the terminal, files in `out`."""
+    print(command.run(report, cfg))
+
+
+def report(cfg: DictConfig) -> str:
+    """The report `conf/report.yaml` asks for; see `write_report`."""
+    places = [str(place) for place in (cfg.sweep if isinstance(cfg.sweep, ListConfig) else [cfg.sweep])]
+    return write_report(places, str(cfg.metric), cfg.out, cfg.monitor, cfg.monitor_mode)
+
+
+def write_report(
+    places: Sequence[str | Path],
+    metric: str,
+    out: str | Path | None = None,
+    monitor: str | None = None,
+    monitor_mode: str | None = None,
+) -> str:
+    """Compare the runs found in some places and write report.html, report.md and CSV files.
+
+    Args:
+        places: sweep folders, run folders, or globs of them.
+        metric: what is compared, such as `test/accuracy`.
+        out: the report's folder; by default `report` in the one place given.
+        monitor: the validation metric that chooses the best configuration; by default what all runs watched.
+        monitor_mode: `min` or `max`.
+
+    Returns:
+        The tables for a terminal.
+
+    Raises:
+        UsageError: no run is there, a value is wrong, or the report cannot be written.
+    """
+    folder = _folder(places, out)
+    content = study(results.read(places, metric), metric, monitor, monitor_mode)
+    made = [table for make in TABLES if (table := make(content)).rows]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in numbers.files(content).items():
+            (folder / name).unlink(missing_ok=True)  # an older report's, where this one has no such rows
+            if text:
+                runs.write_text(folder / name, text)
+        runs.write_text(folder / TEXT, _markdown(content, made))
+        runs.write_text(folder / PAGE, _page(content, made))
+    except OSError as error:
+        raise UsageError(f"out={folder}: {error.strerror}; choose another folder with out=...") from error
+    return f"{_terminal(content, made)}\n\nin {folder / PAGE}"
+
+
+def _folder(places: Sequence[str | Path], out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out).expanduser()
+    if len(places) == 1 and (only := Path(places[0]).expanduser()).is_dir():
+        return only / "report"
+    raise UsageError(f"sweep={','.join(map(str, places))}: needs out=FOLDER, for it may be several folders")
+
+
+def _lead(content: Study) -> list[str]:
+    """What to say first."""
+    count = sum(len(group.runs) for group in content.groups.groups)
+    lines = [f"Finished runs: {count:,}. Configurations, seeds aside: {len(content.groups.groups):,}."]
+    moved = {key: names for key, names in content.groups.together.items() if names}
+    lines += [f"{key} also changed {', '.join(names)}." for key, names in moved.items()]
+    return (lines + tables.best(content) + content.notes) if count else ["No run has ended well."]
+
+
+def _terminal(content: Study, made: Sequence[tables.Table]) -> str:
+    shown = [formats.text(formats.cut(table, TERMINAL_ROWS)) for table in made]
+    return "\n\n".join([*shown, "\n".join(_lead(content))])
+
+
+def _markdown(content: Study, made: Sequence[tables.Table]) -> str:
+    shown = [formats.markdown(formats.cut(table, PAGE_ROWS)) for table in made]
+    return "\n".join([f"# {TITLE}\n", formats.markdown_list(_lead(content)), *shown])
+
+
+def _page(content: Study, made: Sequence[tables.Table]) -> str:
+    pieces = [page.bullets(_lead(content))]
+    if content.groups.groups:
+        drawings = {
+            "Every run": pictures.points,
+            "Two keys together": pictures.heat_map,
+            "All keys together": pictures.parallel,
+            "Learning curves": curves.learning_curves,
+        }
+        for name, draw in drawings.items():
+            if drawn := draw(content):
+                pieces += [page.heading(name), page.drawing(drawn.figure, name, drawn.caption)]
+    for table in made:
+        pieces += [page.heading(table.title), formats.html(formats.cut(table, PAGE_ROWS))]
+    return page.page(TITLE, pieces)
+
+
+if __name__ == "__main__":
+    command.start(main)

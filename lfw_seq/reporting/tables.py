@@ -1,0 +1,219 @@
+"""The report as sentences and tables of text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lfw_seq.reporting.analysis import Pair
+from lfw_seq.reporting.groups import Group
+from lfw_seq.reporting.keys import ABSENT, show
+from lfw_seq.reporting.study import Study
+from lfw_seq.statistics import Interval, deviation, mean
+
+CERTAIN = 0.05  # Holm's p below it is called a difference
+SHARES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "macro_precision",
+    "macro_recall",
+    "auroc",
+)  # 0 to 1
+SHOWN = ("test/accuracy", "test/balanced_accuracy", "test/macro_f1", "test/auroc", "test/loss")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header.
+
+    Attributes:
+        title: what it shows.
+        header: the columns.
+        rows: one text a column.
+        note: a line on how to read it.
+        marked: numbers of the rows to stand out.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    note: str = ""
+    marked: list[int] = field(default_factory=list)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for people; a dash for none."""
+    if value is None:
+        return ABSENT
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}"
+
+
+def interval(value: Interval | None, metric: str) -> str:
+    """From low to high, no further than the metric can go; a dash for none."""
+    if value is None:
+        return ABSENT
+    low, high = value.low, value.high
+    if metric.rpartition("/")[2] in SHARES:
+        low, high = max(0.0, low), min(1.0, high)
+    return f"{number(low)} to {number(high)}"
+
+
+def best(study: Study) -> list[str]:
+    """The configuration that validation chooses, and its test score beside it, in sentences."""
+    if not study.ranked or study.monitor is None:
+        return ["No configuration can be chosen by validation."]
+    group, summary = study.groups.groups[study.ranked[0]], study.groups.groups[study.ranked[0]].summary
+    chosen = number(group.mean(study.monitor.name))
+    way = "lowest" if study.monitor.mode == "min" else "highest"
+    shown = group.corrected or summary.interval
+    kind = "95 % interval" + (" corrected for overlapping splits" if group.corrected else "")
+    lines = [
+        f"Best by validation: {study.label(study.ranked[0])}, {study.monitor.name} {chosen}, "
+        f"the {way} mean of {len(study.ranked)} configuration{'s' * (len(study.ranked) > 1)}.",
+        f"Its {study.metric}: {number(summary.mean)} over {summary.n} run{'s' * (summary.n > 1)}"
+        + (f", {kind} {interval(shown, study.metric)}." if shown else ".")
+        + (
+            f" Always answering the most frequent person gets {number(group.mean('majority_rate'))}."
+            * _is_accuracy(study)
+        ),
+    ]
+    if group.one_class_runs:
+        lines.append(f"Beware: {_one_class(group)}.")
+    return lines
+
+
+def configurations(study: Study) -> Table:
+    """One row a group, the best by validation first."""
+    groups = [study.groups.groups[index] for index in study.order]
+    summaries = [group.summary for group in groups]
+    columns = {name: [show(group.settings[key]) for group in groups] for key, name in study.names.items()}
+    columns["runs"] = [str(summary.n) for summary in summaries]
+    for name in ("mean", "sd", "min", "max"):
+        columns[name] = [number(getattr(summary, name)) for summary in summaries]
+    columns["95 % interval"] = [interval(summary.interval, study.metric) for summary in summaries]
+    if any(len(group.splits) > 1 for group in groups):
+        columns["splits"] = [str(len(group.splits)) for group in groups]
+        columns["corrected interval"] = [interval(group.corrected, study.metric) for group in groups]
+    if study.monitor:
+        columns[study.monitor.name] = [number(group.mean(study.monitor.name)) for group in groups]
+    if _is_accuracy(study):
+        columns["majority rate"] = [number(group.mean("majority_rate")) for group in groups]
+    columns["remark"] = [_remark(group) for group in groups]
+    note = "Intervals are Student's over the runs"
+    if "splits" in columns:
+        note += "; the corrected ones (Nadeau and Bengio) know that the training sets of splits overlap: believe those"
+    return _table(f"{study.metric} by configuration", columns, f"{note}.", [0] if study.ranked else [])
+
+
+def other_metrics(study: Study) -> Table:
+    """The test metrics beside each other: mean ± standard deviation."""
+    groups = [study.groups.groups[index] for index in study.order]
+    columns = {name: [show(group.settings[key]) for group in groups] for key, name in study.names.items()}
+    for name in SHOWN:
+        columns[name] = [_spread(group.values(name)) for group in groups]
+        if name == "test/accuracy":
+            columns["majority rate"] = [number(group.mean("majority_rate")) for group in groups]
+    for name in ("parameters", "seconds"):
+        values = [[value for run in group.runs if (value := getattr(run, name)) is not None] for group in groups]
+        columns[name] = [number(mean(part), 0) if part else ABSENT for part in values]
+    return _table("Test metrics, mean ± sd", columns, "", [0] if study.ranked else [])
+
+
+def key_effects(study: Study) -> Table:
+    """One row a value of each swept key, the other keys averaged out."""
+    centers = {
+        key: mean([effect.mean for effect in study.effects if effect.key == key]) for key in study.groups.together
+    }
+    columns = {
+        "key": [effect.key for effect in study.effects],
+        "value": [effect.level for effect in study.effects],
+        "mean": [number(effect.mean) for effect in study.effects],
+        "less the key's mean": [f"{effect.mean - centers[effect.key]:+.3f}" for effect in study.effects],
+        "averaged over": [str(effect.combinations) for effect in study.effects],
+        "remark": ["" if effect.is_matched else "other keys differ too" for effect in study.effects],
+    }
+    return _table(
+        f"{study.metric} by each key alone",
+        columns,
+        "Each combination of the other keys counts once: those that ran with all values of the key, if there are any.",
+    )
+
+
+def comparisons(study: Study) -> Table:
+    """One row a pair of groups, the surest difference first."""
+    tests = [pair.test for pair in study.pairs]
+    columns = {
+        "first": [study.label(pair.first) for pair in study.pairs],
+        "second": [study.label(pair.second) for pair in study.pairs],
+        "splits": [str(test.n) for test in tests],
+        "first less second": [f"{test.difference:+.3f}" for test in tests],
+        "95 % interval": [f"{test.interval.low:+.3f} to {test.interval.high:+.3f}" for test in tests],
+        "t": [f"{test.t:.2f}" for test in tests],
+        "p": [_probability(test.p) for test in tests],
+        "p (Holm)": [_probability(pair.adjusted) for pair in study.pairs],
+        "reading": [_reading(pair) for pair in study.pairs],
+    }
+    return _table(
+        f"{study.metric} compared on the same splits",
+        columns,
+        "Corrected paired t-tests (Nadeau and Bengio), two-sided, variance factor 1/n + n_test/n_train; "
+        f"a difference is called one where p is below {CERTAIN} after Holm's correction, here for {len(tests)}.",
+    )
+
+
+def problems(study: Study) -> Table:
+    """Folders that count for nothing here, and why."""
+    found = study.found
+    rows = [
+        *((folder, "failed", error) for folder, error in found.failed),
+        *((folder, "left out", reason) for folder, reason in found.left_out),
+        *((folder, "not ended", "it has no result.json yet") for folder in found.unfinished),
+    ]
+    columns = {
+        "folder": [printable(str(folder)) for folder, _, _ in rows],
+        "what": [what for _, what, _ in rows],
+        "why": [printable(why) for _, _, why in rows],
+    }
+    return _table("Runs that are not counted", columns)
+
+
+def printable(text: str) -> str:
+    """One line without control characters, whatever stood in a file."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _table(title: str, columns: dict[str, list[str]], note: str = "", marked: Sequence[int] = ()) -> Table:
+    """A table of the columns that hold something."""
+    filled = {name: cells for name, cells in columns.items() if any(cell not in ("", ABSENT) for cell in cells)}
+    return Table(title, list(filled), [list(row) for row in zip(*filled.values(), strict=True)], note, list(marked))
+
+
+def _is_accuracy(study: Study) -> bool:
+    return study.metric.endswith("/accuracy")
+
+
+def _remark(group: Group) -> str:
+    leak = ["validated on its test images"] if group.is_leaky else []
+    return "; ".join(leak + ([_one_class(group)] if group.one_class_runs else []))
+
+
+def _one_class(group: Group) -> str:
+    runs, all_runs = group.one_class_runs, len(group.runs)
+    return f"{'the run answers' if all_runs == 1 else f'{runs} of {all_runs} runs answer'} one person only"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return ABSENT
+    sd = deviation(values)
+    return number(mean(values)) + (f" ± {number(sd)}" if sd is not None else "")
+
+
+def _probability(p: float) -> str:
+    return "< .001" if p < 0.001 else f"{p:.3f}"
+
+
+def _reading(pair: Pair) -> str:
+    if pair.adjusted >= CERTAIN:
+        return "no difference shown"
+    return "first is higher" if pair.test.difference > 0 else "second is higher"

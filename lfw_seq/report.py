@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
@@ -15,7 +15,7 @@ from lfw_seq.reporting.study import Study, study
 
 PAGE, TEXT = "report.html", "report.md"
 TITLE = "What the runs say together"
-TERMINAL_ROWS, PAGE_ROWS = 20, 200
+TERMINAL_ROWS, PAGE_ROWS = 15, 200
 TABLES = (tables.configurations, tables.key_effects, tables.comparisons, tables.other_metrics, tables.problems)
 
 
@@ -88,29 +88,27 @@ def _lead(content: Study) -> list[str]:
 
 def _terminal(content: Study, made: Sequence[tables.Table]) -> str:
     shown = [formats.text(formats.cut(table, TERMINAL_ROWS)) for table in made]
-    return "\n\n".join([*shown, "\n".join(_lead(content))])
+    return "\n\n".join([f"{TITLE}: {content.metric}", *shown, "\n".join(_lead(content))])
 
 
 def _markdown(content: Study, made: Sequence[tables.Table]) -> str:
     shown = [formats.markdown(formats.cut(table, PAGE_ROWS)) for table in made]
-    return "\n".join([f"# {TITLE}\n", formats.markdown_list(_lead(content)), *shown])
+    return "\n".join([f"# {TITLE}: {content.metric}\n", formats.markdown_list(_lead(content)), *shown])
 
 
 def _page(content: Study, made: Sequence[tables.Table]) -> str:
+    drawn_above: dict[str, list[tuple[str, Callable[[Study], pictures.Picture | None]]]] = {
+        tables.CONFIGURATIONS: [("Every run", pictures.points)],
+        tables.EFFECTS: [("Two keys together", pictures.heat_map), ("All keys together", pictures.parallel)],
+        tables.METRICS: [("Learning curves", curves.learning_curves)],
+    }
     pieces = [page.bullets(_lead(content))]
-    if content.groups.groups:
-        drawings = {
-            "Every run": pictures.points,
-            "Two keys together": pictures.heat_map,
-            "All keys together": pictures.parallel,
-            "Learning curves": curves.learning_curves,
-        }
-        for name, draw in drawings.items():
-            if drawn := draw(content):
-                pieces += [page.heading(name), page.drawing(drawn.figure, name, drawn.caption)]
     for table in made:
+        for name, draw in drawn_above.get(table.title, []):
+            if picture := draw(content):
+                pieces += [page.heading(name), page.drawing(picture.figure, name, picture.caption)]
         pieces += [page.heading(table.title), formats.html(formats.cut(table, PAGE_ROWS))]
-    return page.page(TITLE, pieces)
+    return page.page(f"{TITLE}: {content.metric}", pieces)
 
 
 if __name__ == "__main__":

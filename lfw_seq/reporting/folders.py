@@ -20,11 +20,12 @@ def run_folders(places: Sequence[str | Path], closed: list[tuple[Path, str]]) ->
     Raises:
         UsageError: a place does not exist.
     """
-    seen: set[str] = set()
+    seen: set[tuple[int, int]] = set()
     for root in [root for place in places for root in _expand(str(place))]:
         for folder in _walk(root, closed):
-            if (real := os.path.realpath(folder)) not in seen:
-                seen.add(real)
+            status = folder.stat()
+            if (inode := (status.st_dev, status.st_ino)) not in seen:
+                seen.add(inode)
                 yield folder
 
 

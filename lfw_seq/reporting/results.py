@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from lfw_seq.errors import UsageError
 from lfw_seq.reporting.folders import run_folders
 from lfw_seq.runs import RESULT
 
+PLAIN = (str, int, float, bool, type(None))
 Value = str | int | float | bool | None  # of a key; a list is its JSON
 
 
@@ -119,7 +120,7 @@ def _run(folder: Path, result: dict[str, Any], metric: str) -> Run:
     names, choices = data.get("class_names"), result.get("choices")
     return Run(
         folder=folder,
-        config=dict(flatten(_config(folder, result))),
+        config=flatten(_config(folder, result)),
         choices={**(choices if isinstance(choices, dict) else {}), "model": str(model.get("name"))},
         metrics=metrics,
         source=str(data.get("source")),
@@ -166,11 +167,15 @@ def _config(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
+def flatten(config: dict[str, Any]) -> dict[str, Value]:
     """Dotted keys and their values; a list becomes its JSON, an empty group vanishes."""
-    for name, value in config.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            plain = value is None or isinstance(value, str | int | float)
-            yield f"{prefix}{name}", value if plain else json.dumps(value, default=str)
+    flat: dict[str, Value] = {}
+    open_groups: list[tuple[str, dict[str, Any]]] = [("", config)]
+    while open_groups:
+        prefix, group = open_groups.pop()
+        for name, value in group.items():
+            if isinstance(value, dict):
+                open_groups.append((f"{prefix}{name}.", value))
+            else:
+                flat[f"{prefix}{name}"] = value if type(value) in PLAIN else json.dumps(value, default=str)
+    return flat

@@ -9,6 +9,9 @@ from lfw_seq.reporting.keys import ABSENT, show
 from lfw_seq.reporting.study import Study
 from lfw_seq.statistics import Interval, deviation, mean
 
+CONFIGURATIONS = "Configurations, the best by validation first"
+EFFECTS = "Each key alone"
+METRICS = "All test metrics, mean ± sd"
 CERTAIN = 0.05  # Holm's p below it is called a difference
 SHARES = (
     "accuracy",
@@ -102,7 +105,7 @@ def configurations(study: Study) -> Table:
     note = "Intervals are Student's over the runs"
     if "splits" in columns:
         note += "; the corrected ones (Nadeau and Bengio) know that the training sets of splits overlap: believe those"
-    return _table(f"{study.metric} by configuration", columns, f"{note}.", [0] if study.ranked else [])
+    return _table(CONFIGURATIONS, columns, f"{note}.", [0] if study.ranked else [])
 
 
 def other_metrics(study: Study) -> Table:
@@ -116,7 +119,7 @@ def other_metrics(study: Study) -> Table:
     for name in ("parameters", "seconds"):
         values = [[value for run in group.runs if (value := getattr(run, name)) is not None] for group in groups]
         columns[name] = [number(mean(part), 0) if part else ABSENT for part in values]
-    return _table("Test metrics, mean ± sd", columns, "", [0] if study.ranked else [])
+    return _table(METRICS, columns, "", [0] if study.ranked else [])
 
 
 def key_effects(study: Study) -> Table:
@@ -129,13 +132,13 @@ def key_effects(study: Study) -> Table:
         "value": [effect.level for effect in study.effects],
         "mean": [number(effect.mean) for effect in study.effects],
         "less the key's mean": [f"{effect.mean - centers[effect.key]:+.3f}" for effect in study.effects],
-        "averaged over": [str(effect.combinations) for effect in study.effects],
+        "combinations": [str(effect.combinations) for effect in study.effects],
         "remark": ["" if effect.is_matched else "other keys differ too" for effect in study.effects],
     }
     return _table(
-        f"{study.metric} by each key alone",
+        EFFECTS,
         columns,
-        "Each combination of the other keys counts once: those that ran with all values of the key, if there are any.",
+        "Means over combinations of the other keys, each counting once: those that ran with all values of the key.",
     )
 
 
@@ -154,7 +157,7 @@ def comparisons(study: Study) -> Table:
         "reading": [_reading(pair) for pair in study.pairs],
     }
     return _table(
-        f"{study.metric} compared on the same splits",
+        "Configurations compared on the same splits",
         columns,
         "Corrected paired t-tests (Nadeau and Bengio), two-sided, variance factor 1/n + n_test/n_train; "
         f"a difference is called one where p is below {CERTAIN} after Holm's correction, here for {len(tests)}.",
@@ -199,7 +202,7 @@ def _remark(group: Group) -> str:
 
 def _one_class(group: Group) -> str:
     runs, all_runs = group.one_class_runs, len(group.runs)
-    return f"{'the run answers' if all_runs == 1 else f'{runs} of {all_runs} runs answer'} one person only"
+    return f"{'the run answers' if all_runs == 1 else f'{runs} of {all_runs} answer'} one person only"
 
 
 def _spread(values: Sequence[float]) -> str:

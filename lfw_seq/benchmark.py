@@ -31,10 +31,10 @@ WARM_UP = 2
 @hydra.main(config_path=str(command.CONF), config_name="benchmark", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """The command: a table on the terminal, JSON in `out`."""
-    result = command.run(benchmark, cfg)
-    for line in table(result):
-        print(line)
-    print(f"  in {cfg.out}")
+    if result := command.run(benchmark, cfg):
+        for line in table(result):
+            print(line)
+        print(f"  in {cfg.out}")
 
 
 def benchmark(cfg: DictConfig) -> dict[str, Any]:

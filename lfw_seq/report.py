@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig, ListConfig
 
 from lfw_seq import command, page, runs
 from lfw_seq.errors import UsageError
-from lfw_seq.reporting import curves, formats, numbers, pictures, results, tables
+from lfw_seq.reporting import curves, formats, numbers, pictures, results, tables, words
 from lfw_seq.reporting.study import Study, study
 
 PAGE, TEXT = "report.html", "report.md"
@@ -22,13 +23,14 @@ TABLES = (tables.configurations, tables.key_effects, tables.comparisons, tables.
 @hydra.main(config_path=str(command.CONF), config_name="report", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """The command: tables on the terminal, files in `out`."""
-    print(command.run(report, cfg))
+    if written := command.run(report, cfg):
+        print(written["text"])
 
 
-def report(cfg: DictConfig) -> str:
-    """The report `conf/report.yaml` asks for; see `write_report`."""
+def report(cfg: DictConfig) -> dict[str, Any]:
+    """The report `conf/report.yaml` asks for, as `text` for a terminal; see `write_report`."""
     places = [str(place) for place in (cfg.sweep if isinstance(cfg.sweep, ListConfig) else [cfg.sweep])]
-    return write_report(places, str(cfg.metric), cfg.out, cfg.monitor, cfg.monitor_mode)
+    return {"text": write_report(places, str(cfg.metric), cfg.out, cfg.monitor, cfg.monitor_mode)}
 
 
 def write_report(
@@ -77,23 +79,14 @@ def _folder(places: Sequence[str | Path], out: str | Path | None) -> Path:
     raise UsageError(f"sweep={','.join(map(str, places))}: needs out=FOLDER, for it may be several folders")
 
 
-def _lead(content: Study) -> list[str]:
-    """What to say first."""
-    count = sum(len(group.runs) for group in content.groups.groups)
-    lines = [f"Finished runs: {count:,}. Configurations, seeds aside: {len(content.groups.groups):,}."]
-    moved = {key: names for key, names in content.groups.together.items() if names}
-    lines += [f"{key} also changed {', '.join(names)}." for key, names in moved.items()]
-    return (lines + tables.best(content) + content.notes) if count else ["No run has ended well."]
-
-
 def _terminal(content: Study, made: Sequence[tables.Table]) -> str:
     shown = [formats.text(formats.cut(table, TERMINAL_ROWS)) for table in made]
-    return "\n\n".join([f"{TITLE}: {content.metric}", *shown, "\n".join(_lead(content))])
+    return "\n\n".join([f"{TITLE}: {content.metric}", *shown, "\n".join(words.lead(content))])
 
 
 def _markdown(content: Study, made: Sequence[tables.Table]) -> str:
     shown = [formats.markdown(formats.cut(table, PAGE_ROWS)) for table in made]
-    return "\n".join([f"# {TITLE}: {content.metric}\n", formats.markdown_list(_lead(content)), *shown])
+    return "\n".join([f"# {TITLE}: {content.metric}\n", formats.markdown_list(words.lead(content)), *shown])
 
 
 def _page(content: Study, made: Sequence[tables.Table]) -> str:
@@ -102,7 +95,7 @@ def _page(content: Study, made: Sequence[tables.Table]) -> str:
         tables.EFFECTS: [("Two keys together", pictures.heat_map), ("All keys together", pictures.parallel)],
         tables.METRICS: [("Learning curves", curves.learning_curves)],
     }
-    pieces = [page.bullets(_lead(content))]
+    pieces = [page.bullets(words.lead(content))]
     for table in made:
         for name, draw in drawn_above.get(table.title, []):
             if picture := draw(content):

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lfw_seq.errors import UsageError
-from lfw_seq.runs import RESULT
+from lfw_seq.runs import LOCK, RESULT
 
-UNFINISHED = {".hydra", "metrics.csv", "checkpoints"}  # one of these and no result.json: a run that has not ended
+UNFINISHED = {LOCK, ".hydra", "metrics.csv", "checkpoints"}  # one of these and no result.json: a run that has not ended
 
 
 def run_folders(places: Sequence[str | Path], closed: list[tuple[Path, str]]) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from lfw_seq.reporting.analysis import levels
 from lfw_seq.reporting.keys import in_order, show
 from lfw_seq.reporting.results import Value
 from lfw_seq.reporting.study import Study
+from lfw_seq.reporting.words import is_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def points(study: Study) -> Picture:
     axes = drawn.add_subplot()
     groups = [study.groups.groups[index] for index in shown]
     values = [value for group in groups for value in group.values(study.metric)]
-    if study.metric.endswith("/accuracy"):
+    if is_accuracy(study.metric):
         values += [value for group in groups for value in group.values("majority_rate")]
     axes.set_xlim(*_limits(values))
     for row, index in enumerate(shown):
@@ -79,7 +80,7 @@ def _row(axes: Axes, row: int, study: Study, index: int) -> None:
         axes.plot([interval.low, interval.high], [row, row], color=INK, linewidth=1.5, label=kind)
     axes.plot(group.summary.mean, row, "D", color=INK, markersize=6, label="mean")
     majority = group.mean("majority_rate")
-    if majority is not None and study.metric.endswith("/accuracy"):
+    if majority is not None and is_accuracy(study.metric):
         axes.plot(
             [majority] * 2, [row - 0.4, row + 0.4], color=ORANGE, linewidth=2, linestyle=":", label="majority rate"
         )

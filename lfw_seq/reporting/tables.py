@@ -1,4 +1,4 @@
-"""The report as sentences and tables of text."""
+"""The report as tables of text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,21 +7,13 @@ from lfw_seq.reporting.analysis import Pair
 from lfw_seq.reporting.groups import Group
 from lfw_seq.reporting.keys import ABSENT, show
 from lfw_seq.reporting.study import Study
-from lfw_seq.statistics import Interval, deviation, mean
+from lfw_seq.reporting.words import interval, is_accuracy, number, one_class, printable, probability, spread
+from lfw_seq.statistics import mean
 
 CONFIGURATIONS = "Configurations, the best by validation first"
 EFFECTS = "Each key alone"
 METRICS = "All test metrics, mean ± sd"
 CERTAIN = 0.05  # Holm's p below it is called a difference
-SHARES = (
-    "accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "macro_precision",
-    "macro_recall",
-    "auroc",
-)  # 0 to 1
 SHOWN = ("test/accuracy", "test/balanced_accuracy", "test/macro_f1", "test/auroc", "test/loss")
 
 
@@ -44,47 +36,6 @@ class Table:
     marked: list[int] = field(default_factory=list)
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number for people; a dash for none."""
-    if value is None:
-        return ABSENT
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}"
-
-
-def interval(value: Interval | None, metric: str) -> str:
-    """From low to high, no further than the metric can go; a dash for none."""
-    if value is None:
-        return ABSENT
-    low, high = value.low, value.high
-    if metric.rpartition("/")[2] in SHARES:
-        low, high = max(0.0, low), min(1.0, high)
-    return f"{number(low)} to {number(high)}"
-
-
-def best(study: Study) -> list[str]:
-    """The configuration that validation chooses, and its test score beside it, in sentences."""
-    if not study.ranked or study.monitor is None:
-        return ["No configuration can be chosen by validation."]
-    group, summary = study.groups.groups[study.ranked[0]], study.groups.groups[study.ranked[0]].summary
-    chosen = number(group.mean(study.monitor.name))
-    way = "lowest" if study.monitor.mode == "min" else "highest"
-    shown = group.corrected or summary.interval
-    kind = "95 % interval" + (" corrected for overlapping splits" if group.corrected else "")
-    lines = [
-        f"Best by validation: {study.label(study.ranked[0])}, {study.monitor.name} {chosen}, "
-        f"the {way} mean of {len(study.ranked)} configuration{'s' * (len(study.ranked) > 1)}.",
-        f"Its {study.metric}: {number(summary.mean)} over {summary.n} run{'s' * (summary.n > 1)}"
-        + (f", {kind} {interval(shown, study.metric)}." if shown else ".")
-        + (
-            f" Always answering the most frequent person gets {number(group.mean('majority_rate'))}."
-            * _is_accuracy(study)
-        ),
-    ]
-    if group.one_class_runs:
-        lines.append(f"Beware: {_one_class(group)}.")
-    return lines
-
-
 def configurations(study: Study) -> Table:
     """One row a group, the best by validation first."""
     groups = [study.groups.groups[index] for index in study.order]
@@ -99,7 +50,7 @@ def configurations(study: Study) -> Table:
         columns["corrected interval"] = [interval(group.corrected, study.metric) for group in groups]
     if study.monitor:
         columns[study.monitor.name] = [number(group.mean(study.monitor.name)) for group in groups]
-    if _is_accuracy(study):
+    if is_accuracy(study.metric):
         columns["majority rate"] = [number(group.mean("majority_rate")) for group in groups]
     columns["remark"] = [_remark(group) for group in groups]
     note = "Intervals are Student's over the runs"
@@ -113,7 +64,7 @@ def other_metrics(study: Study) -> Table:
     groups = [study.groups.groups[index] for index in study.order]
     columns = {name: [show(group.settings[key]) for group in groups] for key, name in study.names.items()}
     for name in SHOWN:
-        columns[name] = [_spread(group.values(name)) for group in groups]
+        columns[name] = [spread(group.values(name)) for group in groups]
         if name == "test/accuracy":
             columns["majority rate"] = [number(group.mean("majority_rate")) for group in groups]
     for name in ("parameters", "seconds"):
@@ -152,8 +103,8 @@ def comparisons(study: Study) -> Table:
         "first less second": [f"{test.difference:+.3f}" for test in tests],
         "95 % interval": [f"{test.interval.low:+.3f} to {test.interval.high:+.3f}" for test in tests],
         "t": [f"{test.t:.2f}" for test in tests],
-        "p": [_probability(test.p) for test in tests],
-        "p (Holm)": [_probability(pair.adjusted) for pair in study.pairs],
+        "p": [probability(test.p) for test in tests],
+        "p (Holm)": [probability(pair.adjusted) for pair in study.pairs],
         "reading": [_reading(pair) for pair in study.pairs],
     }
     return _table(
@@ -180,40 +131,15 @@ def problems(study: Study) -> Table:
     return _table("Runs that are not counted", columns)
 
 
-def printable(text: str) -> str:
-    """One line without control characters, whatever stood in a file."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
 def _table(title: str, columns: dict[str, list[str]], note: str = "", marked: Sequence[int] = ()) -> Table:
     """A table of the columns that hold something."""
     filled = {name: cells for name, cells in columns.items() if any(cell not in ("", ABSENT) for cell in cells)}
     return Table(title, list(filled), [list(row) for row in zip(*filled.values(), strict=True)], note, list(marked))
 
 
-def _is_accuracy(study: Study) -> bool:
-    return study.metric.endswith("/accuracy")
-
-
 def _remark(group: Group) -> str:
     leak = ["validated on its test images"] if group.is_leaky else []
-    return "; ".join(leak + ([_one_class(group)] if group.one_class_runs else []))
-
-
-def _one_class(group: Group) -> str:
-    runs, all_runs = group.one_class_runs, len(group.runs)
-    return f"{'the run answers' if all_runs == 1 else f'{runs} of {all_runs} answer'} one person only"
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return ABSENT
-    sd = deviation(values)
-    return number(mean(values)) + (f" ± {number(sd)}" if sd is not None else "")
-
-
-def _probability(p: float) -> str:
-    return "< .001" if p < 0.001 else f"{p:.3f}"
+    return "; ".join(leak + ([one_class(group)] if group.one_class_runs else []))
 
 
 def _reading(pair: Pair) -> str:

@@ -55,8 +55,8 @@ def write_report(
     Raises:
         UsageError: no run is there, a value is wrong, or the report cannot be written.
     """
-    folder = _folder(places, out)
     content = study(results.read(places, metric), metric, monitor, monitor_mode)
+    folder = _folder(places, out)
     made = [table for make in TABLES if (table := make(content)).rows]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
+ROUNDING = 1e-6  # metrics are computed in float32: numbers that differ by less are equal, and tell no spread
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class PairedTest:
 def summarise(values: Sequence[float]) -> Summary:
     """Mean, spread and Student's interval of at least one number."""
     n, center, sd = len(values), mean(values), deviation(values)
-    return Summary(n, center, sd, min(values), max(values), around(center, sd**2 / n, n - 1) if sd else None)
+    return Summary(
+        n, center, sd, min(values), max(values), around(center, sd**2 / n, n - 1) if sd and sd > ROUNDING else None
+    )
 
 
 def mean(values: Sequence[float]) -> float:
@@ -95,7 +98,7 @@ def corrected_interval(values: Sequence[float], test_share: float) -> Interval |
         test_share: n_test / n_train.
     """
     sd = deviation(values)
-    if not sd:
+    if sd is None or sd <= ROUNDING:
         return None
     return around(mean(values), sd**2 * (1 / len(values) + test_share), len(values) - 1)
 
@@ -113,7 +116,7 @@ def corrected_test(differences: Sequence[float], test_share: float) -> PairedTes
     from scipy.special import stdtr
 
     sd = deviation(differences)
-    if not sd:
+    if sd is None or sd <= ROUNDING:
         return None
     n, center = len(differences), mean(differences)
     variance = sd**2 * (1 / n + test_share)

@@ -53,7 +53,8 @@ def swept(columns: Sequence[dict[str, Value]], choices: Collection[str]) -> dict
     together: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: _rank(name, choices)):
         values = [column.get(name, ABSENT) for column in columns]
-        if len(set(values)) == 1 or (name == FINGERPRINT and _settles(list(zip(*kept.values(), strict=True)), values)):
+        settings = list(zip(*kept.values(), strict=True)) or [()] * len(values)
+        if len(set(values)) == 1 or (name == FINGERPRINT and _settles(settings, values)):
             continue
         owner = next(
             (key for key in kept if kept[key] == values or (key in choices and _settles(kept[key], values))), None

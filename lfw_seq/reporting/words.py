@@ -84,7 +84,7 @@ def is_accuracy(metric: str) -> bool:
 def one_class(group: Group) -> str:
     """How many of a group's runs answer one person only."""
     runs, all_runs = group.one_class_runs, len(group.runs)
-    return f"{'the run answers' if all_runs == 1 else f'{runs} of {all_runs} answer'} one person only"
+    return f"{'the run answers' if all_runs == 1 else f'{runs} of {all_runs} runs answer'} one person only"
 
 
 def printable(text: str) -> str:

@@ -81,6 +81,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             "status": "complete",
             "config_hash": name,
             "config": plain(cfg),
+            "choices": choices(),
             "data": summary.data_card(data),
             "model": {"name": model_name(cfg), "parameters": summary.count_parameters(net)},
             "metrics": summary.final_metrics(classifier, data),
@@ -241,6 +242,14 @@ def model_name(cfg: DictConfig) -> str:
     if HydraConfig.initialized():
         return str(HydraConfig.get().runtime.choices["model"])
     return str(cfg.model._target_.rpartition(".")[2])
+
+
+def choices() -> dict[str, str]:
+    """Which file of each config group made the config, `experiment` among them."""
+    if not HydraConfig.initialized():
+        return {}
+    chosen = HydraConfig.get().runtime.choices.items()
+    return {str(group): str(name) for group, name in chosen if name and not str(group).startswith("hydra")}
 
 
 def overrides() -> list[str]:

@@ -142,6 +142,8 @@ def pairs(groups: Sequence[Group], ranked: Sequence[int]) -> list[Pair]:
         chosen = list(combinations(range(len(groups)), 2))
     else:
         chosen = [(ranked[0], other) for other in range(len(groups)) if other != ranked[0]] if ranked else []
+    repeated = {index for index, group in enumerate(groups) if len(group.splits) > 1}
+    chosen = [pair for pair in chosen if repeated.issuperset(pair)]
     tests = [(first, second, test) for first, second in chosen if (test := _test(groups[first], groups[second]))]
     adjusted = statistics.holm([test.p for _, _, test in tests])
     found = [Pair(*parts, p) for parts, p in zip(tests, adjusted, strict=True)]

@@ -12,13 +12,14 @@ from lfw_seq.reporting.analysis import levels
 from lfw_seq.reporting.keys import in_order, show
 from lfw_seq.reporting.results import Value
 from lfw_seq.reporting.study import Study
-from lfw_seq.reporting.words import is_accuracy
+from lfw_seq.reporting.words import is_accuracy, within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_ROWS = 30  # configurations in the picture of all runs
+MAX_LINES = 300  # configurations through all keys
 MAX_CELLS = 15  # values of a key in the heat map
 MAX_TICKS = 10  # values named on an axis
 LABEL_WIDTH = 36  # letters of a configuration's name in a line
@@ -77,8 +78,9 @@ def _row(axes: Axes, row: int, study: Study, index: int) -> None:
     axes.plot(values, places, "o", color=BLUE, alpha=0.7, markersize=5, markerfacecolor="none", label="a run")
     if interval := group.corrected or group.summary.interval:
         kind = "95 % interval" + (", corrected" if group.corrected else "")
-        axes.plot([interval.low, interval.high], [row, row], color=INK, linewidth=1.5, label=kind)
-    axes.plot(group.summary.mean, row, "D", color=INK, markersize=6, label="mean")
+        axes.plot(within(interval, study.metric), [row, row], color=INK, linewidth=1.5, label=kind)
+    if len(values) > 1:
+        axes.plot(group.summary.mean, row, "D", color=INK, markersize=6, label="mean")
     majority = group.mean("majority_rate")
     if majority is not None and is_accuracy(study.metric):
         axes.plot(
@@ -128,7 +130,7 @@ def heat_map(study: Study) -> Picture | None:
 
 def parallel(study: Study) -> Picture | None:
     """One line a configuration through its value of each swept key to its mean; None below three keys."""
-    keys, groups = list(study.groups.together), study.groups.groups
+    keys, groups = list(study.groups.together), [study.groups.groups[index] for index in study.order[:MAX_LINES]]
     if len(keys) < 3:
         return None
     from matplotlib import colormaps
@@ -162,7 +164,8 @@ def parallel(study: Study) -> Picture | None:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    return Picture(drawn, "Each line is a configuration, through its values to its mean; the brighter, the higher.")
+    which = "Each line is a configuration" if len(study.order) <= MAX_LINES else f"The {MAX_LINES} best by validation"
+    return Picture(drawn, f"{which}, through its values to its mean; the brighter, the higher.")
 
 
 def _axis(values: Sequence[Value]) -> tuple[list[float], list[tuple[float, str]]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lfw_seq.reporting.analysis import Effect, Monitor, Pair, effects, find_monitor, pairs, rank
 from lfw_seq.reporting.groups import Groups, group_runs
-from lfw_seq.reporting.keys import short_names, show
+from lfw_seq.reporting.keys import ABSENT, short_names, show
 from lfw_seq.reporting.results import Found
 
 
@@ -43,7 +43,10 @@ class Study:
     def label(self, index: int) -> str:
         """A group in a few words."""
         settings = self.groups.groups[index].settings
-        return " ".join(f"{self.names[key]}={show(value)}" for key, value in settings.items()) or "all runs"
+        return (
+            " ".join(f"{self.names[key]}={show(value)}" for key, value in settings.items() if value != ABSENT)
+            or "all runs"
+        )
 
     @property
     def names(self) -> dict[str, str]:

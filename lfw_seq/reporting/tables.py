@@ -10,7 +10,7 @@ from lfw_seq.reporting.study import Study
 from lfw_seq.reporting.words import interval, is_accuracy, number, one_class, printable, probability, spread
 from lfw_seq.statistics import mean
 
-CONFIGURATIONS = "Configurations, the best by validation first"
+CONFIGURATIONS = "Configurations"
 EFFECTS = "Each key alone"
 METRICS = "All test metrics, mean ± sd"
 CERTAIN = 0.05  # Holm's p below it is called a difference
@@ -53,7 +53,8 @@ def configurations(study: Study) -> Table:
     if is_accuracy(study.metric):
         columns["majority rate"] = [number(group.mean("majority_rate")) for group in groups]
     columns["remark"] = [_remark(group) for group in groups]
-    note = "Intervals are Student's over the runs"
+    note = "The best by validation comes first. " if study.ranked else ""
+    note += "Intervals are Student's over the runs"
     if "splits" in columns:
         note += "; the corrected ones (Nadeau and Bengio) know that the training sets of splits overlap: believe those"
     return _table(CONFIGURATIONS, columns, f"{note}.", [0] if study.ranked else [])

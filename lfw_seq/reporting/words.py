@@ -7,6 +7,7 @@ from lfw_seq.reporting.keys import ABSENT
 from lfw_seq.reporting.study import Study
 from lfw_seq.statistics import Interval, deviation, mean
 
+MAX_NAMES = 6
 # From 0 to 1
 SHARES = {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall", "auroc"}
 
@@ -18,8 +19,13 @@ def lead(study: Study) -> list[str]:
         return ["No run has ended well."]
     count = sum(len(group.runs) for group in groups)
     lines = [f"Finished runs: {count:,}. Configurations, seeds aside: {len(groups):,}."]
-    lines += [f"{key} also changed {', '.join(names)}." for key, names in study.groups.together.items() if names]
-    return lines + best(study) + study.notes
+    also = [f"With {key} changes {_some(names)}." for key, names in study.groups.together.items() if names]
+    return lines + best(study) + study.notes + also
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + rest
 
 
 def best(study: Study) -> list[str]:
@@ -33,7 +39,7 @@ def best(study: Study) -> list[str]:
     kind = "95 % interval" + (" corrected for overlapping splits" if group.corrected else "")
     lines = [
         f"Best by validation: {study.label(study.ranked[0])}, {study.monitor.name} {chosen}, "
-        f"the {way} mean of {len(study.ranked)} configuration{'s' * (len(study.ranked) > 1)}.",
+        f"the {way} mean of {len(study.ranked):,} configuration{'s' * (len(study.ranked) > 1)}.",
         f"Its {study.metric}: {number(summary.mean)} over {summary.n} run{'s' * (summary.n > 1)}"
         + (f", {kind} {interval(shown, study.metric)}." if shown else ".")
         + (
@@ -57,10 +63,15 @@ def interval(value: Interval | None, metric: str) -> str:
     """From low to high, no further than the metric can go; a dash for none."""
     if value is None:
         return ABSENT
-    low, high = value.low, value.high
-    if metric.rpartition("/")[2] in SHARES:
-        low, high = max(0.0, low), min(1.0, high)
+    low, high = within(value, metric)
     return f"{number(low)} to {number(high)}"
+
+
+def within(value: Interval, metric: str) -> tuple[float, float]:
+    """An interval's ends, no further than the metric can go."""
+    if metric.rpartition("/")[2] in SHARES:
+        return max(0.0, value.low), min(1.0, value.high)
+    return value.low, value.high
 
 
 def spread(values: Sequence[float]) -> str:

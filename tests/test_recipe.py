@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
@@ -16,6 +17,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from lfw_seq.callbacks.average import RAW, WeightAverage
 from lfw_seq.callbacks.seeds import EpochSeeds
 from lfw_seq.classifier import Classifier
+from lfw_seq.command import CONF
 from lfw_seq.data.augment import Augment
 from lfw_seq.data.batches import Batches, shuffled
 from lfw_seq.data.layout import Layout
@@ -211,13 +213,13 @@ def test_the_pixel_guard_and_its_key(config: Compose, tmp_path: Path, scale: flo
     assert result["status"] == "complete"
 
 
-EXPERIMENTS = ["best_lab_net", "best", "cnn"]
+LADDER = OmegaConf.load(CONF / "sweep" / "ladder.yaml").hydra.sweeper.params.experiment.split(",")
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", LADDER)
 def test_experiments_train(config: Compose, experiment: str) -> None:
     small = [word for word in SMALL if not word.startswith("model.")]
     result = train(config(f"experiment={experiment}", *small, "trainer.max_epochs=1"))
     assert result["epochs"] == 1
-    if experiment == "best_lab_net":
-        assert result["model"]["parameters"] == 218_503
+    assert (result["model"]["parameters"] == 218_503) == (experiment not in ("both_directions", "best", "cnn"))
+    assert result["data"]["validation_is_test"] == (experiment in ("lab", "lab_double_scaled"))

@@ -205,7 +205,7 @@ def restore_best(trainer: Trainer, classifier: Classifier) -> int:
     return trainer.current_epoch
 
 
-def write_predictions(folder: Path, classifier: Classifier, data: FaceRows) -> None:
+def write_predictions(folder: Path, classifier: summary.Answered, data: FaceRows) -> None:
     """Write predictions.csv, one row per test image."""
     tested = data.indices["test"]
     runs.write_predictions(

@@ -162,7 +162,7 @@ def _tell(study: Study, trial: Trial, value: float) -> None:
 
     if math.isnan(value):
         study.tell(trial.number, state=TrialState.FAIL)
-    elif trial.user_attrs.get("pruned"):
+    elif study.get_trials()[trial.number].user_attrs.get("pruned"):  # the trial at hand has not seen what its job wrote
         study.tell(trial.number, state=TrialState.PRUNED)
     else:
         study.tell(trial.number, value)

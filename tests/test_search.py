@@ -31,9 +31,11 @@ def test_hydras_sweeps_are_optunas_distributions(line: str, expected: BaseDistri
 
 @pytest.mark.slow
 def test_a_search_goes_on_to_its_total_and_stops_hopeless_trials(tmp_path: Path) -> None:
-    words = ("-m", "+sweep=tpe", "data=synthetic", "data.num_images=300", "trainer=cpu", "trainer.max_epochs=8")
-    words = (*words, "model.hidden_size=4,8", "callbacks.pruning.n_warmup_epochs=1", "hydra.sweep.dir=sweep")
-    words = (*words, "callbacks.pruning.n_startup_trials=2")
+    words = (
+        *("-m", "+sweep=tpe", "data=synthetic", "data.num_images=300", "trainer=cpu", "trainer.max_epochs=8"),
+        *("model.hidden_size=4,8", "hydra.sweep.dir=sweep"),
+        *("callbacks.pruning.n_warmup_epochs=1", "callbacks.pruning.n_startup_trials=2"),
+    )
     for total in (3, 9):
         done = command(*words, f"hydra.sweeper.n_trials={total}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr

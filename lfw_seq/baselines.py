@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from lfw_seq import command, runs, summary
+from lfw_seq import command, runs, summary, sweeps
 from lfw_seq.errors import UsageError, check_whole
 from lfw_seq.train import model_name, overrides, plain, prepare_process, write_predictions
 
@@ -55,8 +56,9 @@ class Answers:
 def main(cfg: DictConfig) -> float:
     """The command; returns the validation accuracy."""
     result = command.run(fit, cfg)
-    print(summary.closing_table(result, cfg.run_dir))
-    return float(result["metrics"]["val/accuracy"])
+    if result and not sweeps.in_sweep():
+        print(summary.closing_table(result, cfg.run_dir))
+    return float(result["metrics"]["val/accuracy"]) if result else math.nan
 
 
 def fit(cfg: DictConfig) -> dict[str, Any]:
@@ -90,6 +92,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
         result = {
             "status": "complete",
             "config_hash": name,
+            "config": plain(cfg),
             "data": summary.data_card(data),
             "model": {"name": model_name(cfg), "parameters": parameters},
             "metrics": summary.final_metrics(answers, data),

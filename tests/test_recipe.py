@@ -15,7 +15,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
 from lfw_seq.callbacks.average import RAW, WeightAverage
-from lfw_seq.callbacks.seeds import EpochSeeds
+from lfw_seq.callbacks.resume import Resume
 from lfw_seq.classifier import Classifier
 from lfw_seq.command import CONF
 from lfw_seq.data.augment import Augment
@@ -106,8 +106,8 @@ def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9)
     class Stop(Callback):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             if trainer.current_epoch + 1 == epochs:
+                trainer.save_checkpoint(folder / f"{epochs}.ckpt")  # before the stop, which Resume would keep
                 trainer.should_stop = True
-                trainer.save_checkpoint(folder / f"{epochs}.ckpt")
 
     trainer = Trainer(
         max_epochs=4,
@@ -118,7 +118,7 @@ def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9)
         enable_model_summary=False,
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
-        callbacks=[EpochSeeds(0), WeightAverage(decay), watch, Stop()],
+        callbacks=[Resume(0), WeightAverage(decay), watch, Stop()],
     )
     loader = Batches(rows, ids, 8, lambda: shuffled(24, 0, trainer.current_epoch))
     trainer.fit(model, loader, Batches(rows, ids, 24), ckpt_path=ckpt, weights_only=True)

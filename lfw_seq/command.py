@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lfw_seq import CONF as CONF
-from lfw_seq import sweeps
+from lfw_seq import search, sweeps
 from lfw_seq.errors import USAGE_ERRORS, describe
 
 USAGE_STATUS = 2
@@ -28,6 +28,7 @@ def start(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function as a command; a config that cannot be composed ends in one line."""
     if sweeps.finished_before():
         return
+    search.register()
     if os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv:
         main()
         raise SystemExit(sweeps.finish())

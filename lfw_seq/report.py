@@ -20,7 +20,7 @@ TERMINAL_ROWS, PAGE_ROWS = 15, 200
 TABLES = (tables.configurations, tables.key_effects, tables.comparisons, tables.other_metrics, tables.problems)
 
 
-@hydra.main(config_path=str(command.CONF), config_name="report", version_base="1.3")
+@hydra.main(config_path=str(command.CONF / "report"), config_name="report", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """The command: tables on the terminal, files in `out`."""
     if written := command.run(report, cfg):
@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def report(cfg: DictConfig) -> dict[str, Any]:
-    """The report `conf/report.yaml` asks for, as `text` for a terminal; see `write_report`."""
+    """The report `conf/report/report.yaml` asks for, as `text` for a terminal; see `write_report`."""
     places = [str(place) for place in (cfg.sweep if isinstance(cfg.sweep, ListConfig) else [cfg.sweep])]
     return {"text": write_report(places, str(cfg.metric), cfg.out, cfg.monitor, cfg.monitor_mode)}
 

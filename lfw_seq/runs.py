@@ -27,6 +27,9 @@ PACKAGES = ("lfw_seq", "torch", "lightning", "torchmetrics", "scikit-learn", "hy
 NOT_HASHED = (
     "run_dir",
     "debug",
+    "trial",
+    "callbacks.pruning.trial",
+    "callbacks.pruning.journal",
     "fail_fast",
     "logger",
     "callbacks.console",
@@ -124,7 +127,7 @@ def config_hash(cfg: DictConfig) -> str:
         *groups, name = key.split(".")
         node = plain
         for group in groups:
-            node = node.get(group, {})
+            node = node.get(group) or {}
         node.pop(name, None)
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -56,16 +56,12 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     folder, name = Path(cfg.run_dir), runs.config_hash(cfg)
     with runs.claimed(folder, name):
         prepare_process(cfg)
-        from lfw_seq.classifier import Classifier
         from lfw_seq.data.module import build
 
         data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
         data.setup()
         net = build_net(cfg, data)
-        optimizer = build_optimizer(cfg, net)
-        classifier = Classifier(
-            net, optimizer, len(data.faces.names), cfg.loss.label_smoothing, class_weights(cfg, data)
-        )
+        classifier = build_classifier(cfg, net, data)
         check_choice("monitor", cfg.monitor, classifier.monitored("val"))
         trainer = build_trainer(cfg)
         log.info("%s", summary.describe(data, net))
@@ -159,6 +155,25 @@ def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Pa
     return optimizer
 
 
+def build_classifier(cfg: DictConfig, net: nn.Module, data: FaceRows) -> Classifier:
+    """The net with its loss, its optimizer and schedule, and what changes the rows before it reads them."""
+    from hydra.utils import instantiate
+
+    from lfw_seq.classifier import Classifier
+
+    return Classifier(
+        net,
+        build_optimizer(cfg, net),
+        len(data.faces.names),
+        cfg.loss.label_smoothing,
+        class_weights(cfg, data),
+        data.standardizer(),
+        instantiate(cfg.augment)(layout=data.layout, num_classes=len(data.faces.names)),
+        data.layout.mirror if cfg.test_mirror else None,
+        instantiate(cfg.schedule) if cfg.schedule else None,
+    )
+
+
 def build_trainer(cfg: DictConfig) -> Trainer:
     """Lightning's Trainer with the callbacks and loggers of the config."""
     from hydra.utils import instantiate
@@ -225,7 +240,7 @@ def restore_best(trainer: Trainer, classifier: Classifier) -> int:
     return trainer.current_epoch
 
 
-def write_predictions(folder: Path, classifier: Classifier, data: FaceRows) -> None:
+def write_predictions(folder: Path, classifier: summary.Answered, data: FaceRows) -> None:
     """Write predictions.csv, one row per test image."""
     tested = data.indices["test"]
     runs.write_predictions(

@@ -115,12 +115,12 @@ def _run(folder: Path, result: dict[str, Any], metric: str) -> Run:
     if metric not in metrics:
         raise ValueError(f"metrics.{metric} is {_part(result, 'metrics').get(metric)!r}: expected a finite number")
     counts: dict[str, Any] = {stage: _part(data, "counts").get(stage) for stage in ("train", "val", "test")}
-    if not all(_is_counts(part) for part in counts.values()):
+    if not all(map(_is_counts, counts.values())) or not (sum(counts["train"]) and sum(counts["test"])):
         raise ValueError("data.counts: expected whole numbers, one a person, for train, val and test")
     names, choices = data.get("class_names"), result.get("choices")
     return Run(
         folder=folder,
-        config=flatten(_config(folder, result)),
+        config=flatten(_part(result, "config")),
         choices={**(choices if isinstance(choices, dict) else {}), "model": str(model.get("name"))},
         metrics=metrics,
         source=str(data.get("source")),
@@ -141,30 +141,12 @@ def _part(result: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _is_counts(part: object) -> bool:
-    return isinstance(part, list) and all(type(count) is int and count >= 0 for count in part) and sum(part) > 0
+    return isinstance(part, list) and all(type(count) is int and count >= 0 for count in part)
 
 
 def _number(value: object) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]
-
-
-def _config(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """The run's configuration: kept in its result, else beside it; plain data, nothing is built from it."""
-    config = result.get("config")
-    if config is None:
-        import yaml
-
-        try:
-            text = (folder / ".hydra" / "config.yaml").read_text(encoding="utf-8")
-            config = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except FileNotFoundError:
-            raise ValueError("no config in it, and no .hydra/config.yaml beside it") from None
-        except yaml.YAMLError as error:
-            raise ValueError(f".hydra/config.yaml is not YAML: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"config is {config!r:.40}: expected an object")
-    return config
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Value]:

@@ -86,8 +86,8 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
             raise SystemExit(1) from error
         return None
     metrics = result["metrics"]
-    values = f"{cfg.monitor} {metrics[cfg.monitor]:.4g}, test/accuracy {metrics['test/accuracy']:.3f}"
-    print(f"{say}: {values}, {result['seconds']:.0f} s", flush=True)
+    watched = f"{cfg.monitor} {metrics[cfg.monitor]:.4g}, " if cfg.monitor in metrics else ""
+    print(f"{say}: {watched}test/accuracy {metrics['test/accuracy']:.3f}, {result['seconds']:.0f} s", flush=True)
     return result
 
 

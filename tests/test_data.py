@@ -76,6 +76,14 @@ def test_values_that_make_no_split_are_named(changes: dict[str, Any], key: str) 
         split(**changes)
 
 
+def test_without_validation_all_but_the_test_images_train() -> None:
+    train, val, test = split(val_from="none").cut(LABELS, NAMES)
+    leak = split(val_from="test").cut(LABELS, NAMES)
+    assert len(val) == 0
+    assert np.array_equal(train, leak[0])
+    assert np.array_equal(test, leak[2])
+
+
 def test_people_with_too_few_photos_are_named() -> None:
     with pytest.raises(UsageError, match=r"'b' has one photo.*min_faces_per_person=3"):
         split().cut(np.array([0] * 9 + [1]), ("a", "b"))

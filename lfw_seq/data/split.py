@@ -18,7 +18,8 @@ class Split:
     Attributes:
         test_size: share of all images, in (0, 1).
         val_size: share of the training images cut off for validation, in (0, 1).
-        val_from: "train", or "test": validate on the test images and train on all others, the lab's leak.
+        val_from: "train", or "test": validate on the test images and train on all others, the lab's leak; or "none":
+            train on all others and validate on nothing.
         split_seed: which split.
         fold: test on this one of `num_folds` folds instead of a share; None for a share.
         num_folds: how many folds, each image in exactly one.
@@ -34,7 +35,7 @@ class Split:
     def __post_init__(self) -> None:
         check_real("data.test_size", self.test_size, 0, 1, open_low=True)
         check_real("data.val_size", self.val_size, 0, 1, open_low=True)
-        check_choice("data.val_from", self.val_from, ("train", "test"))
+        check_choice("data.val_from", self.val_from, ("train", "test", "none"))
         check_whole("split_seed", self.split_seed, 0, 2**32 - 1)
         check_whole("data.num_folds", self.num_folds, 2)
         if self.fold is not None:
@@ -48,7 +49,7 @@ class Split:
             names: the people, for messages.
 
         Returns:
-            Indices of the three parts, each shuffled by `split_seed`.
+            Indices of the three parts, each shuffled by `split_seed`; none to validate on with `val_from="none"`.
 
         Raises:
             UsageError: one person only, somebody with under three images, or a part too small to hold everybody.
@@ -76,6 +77,8 @@ class Split:
             train, test = list(folds.split(everything, labels))[self.fold]
         if self.val_from == "test":
             return train, test, test
+        if self.val_from == "none":
+            return train, train[:0], test
         train, val = self._share(train, labels[train], self.val_size)
         return train, val, test
 

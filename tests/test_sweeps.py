@@ -187,6 +187,8 @@ def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path
     first = command(*GRID, cwd=tmp_path)
     assert first.returncode == 1
     assert "2 finished, 2 not" in first.stdout
+    assert "Best by validation" in first.stdout
+    assert "model.hidden_size=-1: expected" in (tmp_path / "sweep" / "report" / "report.html").read_text()
     failed = [path.parent for path in tmp_path.glob("sweep/*/result.json") if not runs.read_result(path.parent)]
     assert len(failed) == 2
     for folder in failed:
@@ -194,7 +196,8 @@ def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path
         assert json.loads((folder / "result.json").read_text())["error"] == error
         assert f"{folder.name}  {error}" in first.stdout
         assert "Traceback" in (folder / "train.log").read_text()
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/*") if path.parent not in failed}
+    kept_not = [*failed, tmp_path / "sweep" / "report"]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/*") if path.parent not in kept_not}
     second = command(*GRID[:-2], "seed=0,1,2", GRID[-1], cwd=tmp_path)  # and a new seed
     assert second.returncode == 1
     assert second.stdout.count("finished before") == 2

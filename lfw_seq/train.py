@@ -102,6 +102,7 @@ def prepare_process(cfg: DictConfig) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices found, tips
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")  # Lightning's to mend
+    warnings.filterwarnings("ignore", message="Total length of .list. across ranks is zero")  # data.val_from=none
     warnings.filterwarnings("ignore", message="You called .* no logger configured", module="lightning")  # logger=none
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists", module="lightning")  # claimed by us
     torch.set_num_threads(cfg.threads)

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
+from omegaconf import OmegaConf
 
-from lfw_seq import runs
+from lfw_seq import CONF, runs
 from lfw_seq.checkpoints import BEFORE, LAST, WholeCheckpointIO, find_last
 from lfw_seq.errors import UsageError
 from lfw_seq.train import train
@@ -231,6 +234,19 @@ finally:
     third = command(*line, cwd=tmp_path)
     assert third.stdout.count("finished before") == 1
     assert "2 finished, 0 not" in third.stdout
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+def test_every_value_of_a_ready_sweep_composes(config: Compose, name: str) -> None:
+    params = OmegaConf.load(CONF / "sweep" / f"{name}.yaml").hydra.sweeper.params
+    values = []
+    for override in OverridesParser.create().parse_overrides([f"{key}={text}" for key, text in params.items()]):
+        value: Any = override.value()
+        ends = [str(value.start)] if isinstance(value, IntervalSweep) else [str(value)]
+        values.append(list(override.sweep_string_iterator()) if override.is_discrete_sweep() else ends)
+    for place in range(max(map(len, values))):  # each value once, not each with each
+        words = [f"{key}={one[place % len(one)]}" for key, one in zip(params, values, strict=True)]
+        assert config(*words).monitor == "val/loss"
 
 
 @pytest.mark.slow

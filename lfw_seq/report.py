@@ -60,7 +60,7 @@ def write_report(
     made = [table for make in TABLES if (table := make(content)).rows]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in numbers.files(content).items():
+        for name, text in numbers.files(content, folder).items():
             (folder / name).unlink(missing_ok=True)  # an older report's, where this one has no such rows
             if text:
                 runs.write_text(folder / name, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import platform
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,11 +245,12 @@ def write_result(
     best_epoch: int = 0,
     epochs: int = 0,
 ) -> dict[str, Any]:
-    """Write result.json, the last file of a run; returns what it holds."""
+    """Write result.json, the last file of a run; returns what it holds. No path in it: folders move."""
+    here = OmegaConf.merge(cfg, {"run_dir": "."})
     result = {
         "status": "complete",
         "config_hash": runs.config_hash(cfg),
-        "config": plain(cfg),
+        "config": plain(here),
         "choices": choices(),
         "data": summary.data_card(data),
         "model": {"name": model_name(cfg), "parameters": parameters},
@@ -256,6 +258,7 @@ def write_result(
         "best_epoch": best_epoch,
         "epochs": epochs,
         "seconds": round(took, 1),
+        "device": device(cfg),
         "versions": runs.versions(),
         "git": runs.git_state(),
     }
@@ -280,6 +283,15 @@ def model_name(cfg: DictConfig) -> str:
     if HydraConfig.initialized():
         return str(HydraConfig.get().runtime.choices["model"])
     return str(cfg.model._target_.rpartition(".")[2])
+
+
+def device(cfg: DictConfig) -> str:
+    """What computed: the graphics card's name, or the processor's kind and the threads used of it."""
+    import torch
+
+    if "trainer" in cfg and cfg.trainer.accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {cfg.threads} thread{'s' * (cfg.threads > 1)}"
 
 
 def choices() -> dict[str, str]:

@@ -44,7 +44,7 @@ SWEEP = (
 def outcome(run: Path) -> dict[str, Any]:
     """What two runs of one experiment must share to the bit."""
     result = json.loads((run / "result.json").read_text())
-    for key in ("seconds", "git", "versions", "config"):  # the config holds the folder's path
+    for key in ("seconds", "git", "versions"):
         result.pop(key)
     weights = [
         {name: value.tolist() for name, value in torch.load(path, weights_only=True)["state_dict"].items()}

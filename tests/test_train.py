@@ -47,6 +47,8 @@ def test_a_run_folder_holds_what_the_contract_says(config: Compose, tmp_path: Pa
     assert not result["data"]["validation_is_test"]
     assert result["model"]["parameters"] == 4 * 8 * (37 + 8 + 2) + 4 * 8 * (8 + 8 + 2) + 9 * 7
     assert result["epochs"] == 2
+    assert result["device"].endswith("CPU, 1 thread")
+    assert str(tmp_path) not in (run / "result.json").read_text()
     assert {"python", "torch", "lightning"} <= set(result["versions"])
 
     rows = table(run / "predictions.csv")

@@ -2,18 +2,20 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from lfw_seq.reporting.keys import SEEDS
 from lfw_seq.reporting.study import Study
 
 
-def files(study: Study) -> dict[str, str]:
-    """The text of each CSV file by its name."""
+def files(study: Study, folder: Path) -> dict[str, str]:
+    """The text of each CSV file by its name; paths are told from the folder they will lie in."""
     return {
         "groups.csv": _csv(_groups(study)),
-        "runs.csv": _csv(_runs(study)),
+        "runs.csv": _csv(_runs(study, folder)),
         "effects.csv": _csv(vars(effect) for effect in study.effects),
         "tests.csv": _csv(_tests(study)),
     }
@@ -42,13 +44,13 @@ def _groups(study: Study) -> Iterable[dict[str, Any]]:
         }
 
 
-def _runs(study: Study) -> Iterable[dict[str, Any]]:
+def _runs(study: Study, folder: Path) -> Iterable[dict[str, Any]]:
     metrics = _metrics(study)
     for index, group in enumerate(study.groups.groups):
         for run in group.runs:
             yield {
                 "group": index,
-                "folder": run.folder,
+                "folder": os.path.relpath(run.folder, folder),
                 **group.settings,
                 **{name: run.config.get(name) for name in SEEDS},
                 "fingerprint": run.fingerprint,

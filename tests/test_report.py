@@ -98,6 +98,18 @@ def test_the_best_is_chosen_by_validation_never_by_test(tmp_path: Path) -> None:
     assert by_accuracy.label(by_accuracy.ranked[0]) == "hidden_size=8"
 
 
+def test_runs_that_tell_no_mode_are_ranked_by_what_their_metric_means(tmp_path: Path) -> None:
+    for name, accuracy in (("a", 0.5), ("b", 0.9)):
+        folder = write_run(tmp_path / name, accuracy, monitor="val/accuracy", model__hidden_size=name)
+        result = json.loads((folder / "result.json").read_text())
+        del result["config"]["monitor_mode"]
+        (folder / "result.json").write_text(json.dumps(result))
+    found = analysed(tmp_path)
+    assert found.monitor is not None
+    assert found.monitor.mode == "max"
+    assert found.label(found.ranked[0]) == "hidden_size=b"
+
+
 def test_runs_that_watched_different_values_are_ranked_only_on_request(tmp_path: Path) -> None:
     write_run(tmp_path / "a", 0.9)
     write_run(tmp_path / "b", 0.7, monitor="val/accuracy", monitor_mode="max")

@@ -76,15 +76,19 @@ def find_monitor(groups: Sequence[Group], name: str | None, mode: str | None) ->
         if len(watched) != 1:
             return None
         ((name, told),) = watched  # type: ignore[assignment]
-        return Monitor(str(name), str(mode or told)) if str(name).startswith("val/") else None
+        return Monitor(str(name), str(mode or told or _way(str(name)))) if str(name).startswith("val/") else None
     known = sorted({key for group in groups for run in group.runs for key in run.metrics if key.startswith("val/")})
     if groups and name not in known:
         raise UsageError(
             f"monitor={name}: expected one of {', '.join(known) or 'the val/ metrics, but no run has any'}"
         )
-    mode = mode or ("min" if name.endswith("loss") else "max")
+    mode = mode or _way(name)
     check_choice("monitor_mode", mode, ("min", "max"))
     return Monitor(name, mode)
+
+
+def _way(metric: str) -> str:
+    return "min" if metric.endswith("loss") else "max"
 
 
 def rank(groups: Sequence[Group], monitor: Monitor | None) -> list[int]:

@@ -22,13 +22,14 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq import CONF, runs
-from lfw_seq.errors import describe
+from lfw_seq.errors import describe, stop
 
 log = logging.getLogger(__name__)
 
 INDEX = "sweep.json"
 LONGEST_NAME = 100
 PLACES = (*runs.NOT_HASHED, "trainer")  # keys that say where and how a sweep runs, not what it is
+SEVERAL_PROCESSES = re.compile(r"\b(ddp|fsdp|deepspeed)")  # strategies of one run that is many processes
 
 Task = Callable[[DictConfig], dict[str, Any]]
 
@@ -41,12 +42,17 @@ def job_hash(*, _root_: DictConfig) -> str:
 
 def sweep_dir() -> str:
     """The folder of a sweep, named by what was typed, less what leaves the experiments the same."""
-    words = [word.lstrip("+") for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    kept = [word for word in words if not word.startswith(("hydra.", "hydra/", *(f"{key}=" for key in PLACES)))]
-    name = re.sub(r"[^\w.,=-]+", "-", "_".join(word.removeprefix("sweep=") for word in kept)) or "defaults"
+    words = _words((*(f"{key}=" for key in PLACES), "hydra.", "hydra/"))
+    name = re.sub(r"[^\w.,=-]+", "-", "_".join(word.removeprefix("sweep=") for word in words)) or "defaults"
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return f"multirun/{name}"
+
+
+def _words(left_out: tuple[str, ...]) -> list[str]:
+    """The overrides that were typed, less some."""
+    words = [word.lstrip("+") for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    return [word for word in words if not word.startswith(left_out)]
 
 
 OmegaConf.register_new_resolver("job_hash", job_hash, replace=True)
@@ -59,6 +65,12 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
+def stored_result(folder: Path, name: str) -> dict[str, Any] | None:
+    """The result of a job that finished before; `name` is its experiment's hash."""
+    result = runs.read_result(folder)
+    return result if result and result["config_hash"] == name else None
+
+
 def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     """Run one job of a multirun: skip it when it is finished, keep the sweep going when it fails.
 
@@ -67,13 +79,14 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     """
     folder, name, job = Path(cfg.run_dir), runs.config_hash(cfg), HydraConfig.get()
     say = f"{job.job.num + 1:>4}  {folder.name}  {' '.join(job.overrides.task)}"
-    stored = runs.read_result(folder)
-    if stored and stored["config_hash"] == name:
+    if stored := stored_result(folder, name):
         print(f"{say}: finished before", flush=True)
         return stored
     for handler in logging.root.handlers:  # the epochs of many jobs go to their own logs only
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)
+    if runs.was_killed(folder):
+        print(f"{say}: was killed before its end, goes on", flush=True)
     try:
         result = task(cfg)
     except runs.InUse:
@@ -81,6 +94,7 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
         return None
     except Exception as error:
         print(f"{say}: failed, {describe(error)}", file=sys.stderr, flush=True)
+        failures[folder.name] = describe(error)
         keep_failure(folder, name, error)
         if cfg.fail_fast:
             raise SystemExit(1) from error
@@ -108,30 +122,50 @@ class Sweep:
 
     def unfinished(self) -> dict[str, str]:
         """Jobs of this start that did not finish, with why."""
-        why = {}
-        for job in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+        # kept here too: a full disk takes no result.json
+        why = {name: error for name, error in failures.items() if not runs.read_result(self.folder / name)}
+        for job in sorted({path.parent for name in (runs.LOCK, runs.RESULT) for path in self.folder.glob(f"*/{name}")}):
             result = job / runs.RESULT
-            if runs.read_result(job):
+            if runs.read_result(job) or job.name in why:
                 continue
-            if not result.exists():
-                why[job.name] = (
-                    "another process is at it" if runs.is_locked(job) else "was killed, perhaps for lack of memory"
-                )
+            if runs.is_locked(job):
+                why[job.name] = "another process is at it"
+            elif runs.was_killed(job):
+                why[job.name] = "was killed, perhaps for lack of memory"
             elif result.stat().st_mtime >= self.started:
                 why[job.name] = str(json.loads(result.read_text()).get("error"))
         return why
 
 
 class SweepStart(Callback):
-    """Hydra's callback that notes where a multirun writes."""
+    """Hydra's callback that notes where a multirun writes, and refuses what cannot run in one."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before any job."""
+        refuse_several_processes(config)
         global current
         current = Sweep(Path(config.hydra.sweep.dir).absolute(), time.time())
 
 
 current: Sweep | None = None
+failures: dict[str, str] = {}  # jobs of this process that failed, with why
+
+
+def refuse_several_processes(config: DictConfig) -> None:
+    """End a multirun of `trainer=ddp`: its processes start the whole command again, and with it the multirun.
+
+    Args:
+        config: of the multirun, where keys that are swept have no value.
+    """
+    typed = [*config.hydra.overrides.task, *(f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items())]
+    words = [word for word in typed if re.match(r"\+*trainer(\.strategy)?=", word)]
+    words.append(f"trainer.strategy={OmegaConf.select(config, 'trainer.strategy')}")
+    for word in words:
+        if SEVERAL_PROCESSES.search(word):
+            stop(
+                f"{word}: a run of several processes cannot be a job of a multirun; leave -m out and start one run at "
+                "a time, or sweep runs of one process with hydra/launcher=joblib, ray or submitit_slurm"
+            )
 
 
 def finished_before() -> bool:
@@ -151,8 +185,8 @@ def finished_before() -> bool:
 
 
 def _command_digest() -> str:
-    """A digest of what was typed and of every config file: what the jobs of a sweep follow from."""
-    digest = hashlib.sha256(repr(sys.argv[1:]).encode())
+    """A digest of what was typed, the launcher aside, and of every config file: what a sweep's jobs follow from."""
+    digest = hashlib.sha256(repr(_words(("hydra.launcher", "hydra/launcher"))).encode())
     for path in sorted(CONF.rglob("*.yaml")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -172,5 +206,6 @@ def finish(error: BaseException | None = None) -> int:
     if unfinished or error is not None:
         print("Start the same command again to go on.")
         return 1
-    runs.write_json(current.folder / INDEX, {"command": _command_digest(), "jobs": sorted(done)})
+    with suppress(OSError):  # a full disk: the next start takes longer to see that all is done
+        runs.write_json(current.folder / INDEX, {"command": _command_digest(), "jobs": sorted(done)})
     return 0

@@ -42,17 +42,12 @@ def job_hash(*, _root_: DictConfig) -> str:
 
 def sweep_dir() -> str:
     """The folder of a sweep, named by what was typed, less what leaves the experiments the same."""
-    words = _words((*(f"{key}=" for key in PLACES), "hydra.", "hydra/"))
-    name = re.sub(r"[^\w.,=-]+", "-", "_".join(word.removeprefix("sweep=") for word in words)) or "defaults"
+    words = [word.lstrip("+") for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    kept = [word for word in words if not word.startswith(("hydra.", "hydra/", *(f"{key}=" for key in PLACES)))]
+    name = re.sub(r"[^\w.,=-]+", "-", "_".join(word.removeprefix("sweep=") for word in kept)) or "defaults"
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return f"multirun/{name}"
-
-
-def _words(left_out: tuple[str, ...]) -> list[str]:
-    """The overrides that were typed, less some."""
-    words = [word.lstrip("+") for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    return [word for word in words if not word.startswith(left_out)]
 
 
 OmegaConf.register_new_resolver("job_hash", job_hash, replace=True)
@@ -157,7 +152,9 @@ def refuse_several_processes(config: DictConfig) -> None:
     Args:
         config: of the multirun, where keys that are swept have no value.
     """
-    typed = [*config.hydra.overrides.task, *(f"{k}={v}" for k, v in (config.hydra.sweeper.get("params") or {}).items())]
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    swept = (f"{key}={value}" for key, value in (hydra["sweeper"].get("params") or {}).items())
+    typed = [*hydra["overrides"]["task"], *swept]
     words = [word for word in typed if re.match(r"\+*trainer(\.strategy)?=", word)]
     words.append(f"trainer.strategy={OmegaConf.select(config, 'trainer.strategy')}")
     for word in words:
@@ -186,7 +183,8 @@ def finished_before() -> bool:
 
 def _command_digest() -> str:
     """A digest of what was typed, the launcher aside, and of every config file: what a sweep's jobs follow from."""
-    digest = hashlib.sha256(repr(_words(("hydra.launcher", "hydra/launcher"))).encode())
+    typed = [word for word in sys.argv[1:] if not word.startswith(("hydra.launcher", "hydra/launcher"))]
+    digest = hashlib.sha256(repr((Path(sys.argv[0]).stem, typed)).encode())
     for path in sorted(CONF.rglob("*.yaml")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

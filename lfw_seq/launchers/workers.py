@@ -137,7 +137,7 @@ class WorkerLauncher(Launcher):
         HydraConfig.instance().set_config(config)
         folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
         name = sweeps.job_hash(_root_=config)
-        return Job(number, folder, name, config, self.context, self.task, version.getbase())
+        return Job(number, folder, name, config, self.context, self.task, str(version.getbase()))
 
     def _end(self, job: Job, future: Future[Ended]) -> JobReturn | None:
         """Take in how a job ended; None when `fail_fast` ended the sweep."""

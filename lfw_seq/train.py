@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,14 +48,14 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         cfg: the composed `conf/train.yaml`.
 
     Returns:
-        What result.json holds.
+        What result.json holds; nothing in the processes that help the first one under `trainer=ddp`.
 
     Raises:
         UsageError: a value, a file or a folder that the user has to mend.
     """
     check_root(cfg)
-    folder, name = Path(cfg.run_dir), runs.config_hash(cfg)
-    with runs.claimed(folder, name):
+    folder, name, helps = Path(cfg.run_dir), runs.config_hash(cfg), helps_another(cfg)
+    with nullcontext() if helps else runs.claimed(folder, name):
         prepare_process(cfg)
         from lfw_seq.data.module import build
 
@@ -67,11 +68,14 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         log.info("%s", summary.describe(data, net))
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
-        runs.save_config(cfg, folder, overrides())
+        if not helps:
+            runs.save_config(cfg, folder, overrides())
         trainer.fit(classifier, data, ckpt_path=last_checkpoint(trainer, folder), weights_only=True)
         best_epoch = restore_best(trainer, classifier)
         trainer.validate(classifier, data, verbose=False)
         trainer.test(classifier, data, verbose=False)
+        if helps:
+            return {}
         write_predictions(folder, classifier, data)
         result = {
             "status": "complete",
@@ -99,14 +103,29 @@ def check_root(cfg: DictConfig) -> None:
     check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
 
 
+def helps_another(cfg: DictConfig) -> bool:
+    """Whether this process trains under `trainer=ddp` beside the first, which alone writes the run folder.
+
+    Lightning, torchrun and Slurm say so in the environment: https://pytorch.org/docs/stable/elastic/run.html
+    """
+    if cfg.trainer.get("strategy", "auto") == "auto":
+        return False
+    helps = any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    if helps:
+        logging.root.setLevel(logging.WARNING)  # the first one tells how it goes
+    return helps
+
+
 def prepare_process(cfg: DictConfig) -> None:
     """Set what a process shares with the jobs before it, and hide what nobody can act on."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(cfg.threads))  # read at the import of NumPy's libraries and torch
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
     import torch
     from lightning import seed_everything
 
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices found, tips
-    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    for name in ("seed", "distributed"):
+        logging.getLogger(f"lightning.fabric.utilities.{name}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")  # Lightning's to mend
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists", module="lightning")  # claimed by us
     torch.set_num_threads(cfg.threads)

@@ -1,6 +1,7 @@
 """How every command treats its user: a mistake ends in one line on stderr, exit status 2 and no empty folders."""
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -21,6 +22,8 @@ from lfw_seq import CONF as CONF
 from lfw_seq import plugins, sweeps
 from lfw_seq.errors import USAGE_ERRORS, describe, stop
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
 
 def start(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function as a command; a config that cannot be composed ends in one line."""
@@ -37,6 +40,8 @@ def start(main: Callable[[], Any]) -> None:
         stop(_hydra_message(error))
     except Exception as error:
         if sweeps.current is None:
+            if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                stop(describe(error))
             raise
         raise SystemExit(sweeps.finish(error)) from None
     raise SystemExit(sweeps.finish())

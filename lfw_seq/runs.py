@@ -118,8 +118,8 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def was_killed(folder: Path) -> bool:
-    """Whether a process owned the folder and ended without a word in result.json: killed, or without power."""
+def was_interrupted(folder: Path) -> bool:
+    """Whether a process owned the folder and ended without a word in result.json: killed, or without power or room."""
     return (folder / LOCK).exists() and not (folder / RESULT).exists() and not is_locked(folder)
 
 

@@ -80,8 +80,9 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     for handler in logging.root.handlers:  # the epochs of many jobs go to their own logs only
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)
-    if runs.was_killed(folder):
-        print(f"{say}: was killed before its end, goes on", flush=True)
+    if runs.was_interrupted(folder):
+        print(f"{say}: was interrupted, goes on", flush=True)
+    logging.raiseExceptions = False  # a full disk takes no log either, and the job says so itself
     try:
         result = task(cfg)
     except runs.InUse:
@@ -125,7 +126,7 @@ class Sweep:
                 continue
             if runs.is_locked(job):
                 why[job.name] = "another process is at it"
-            elif runs.was_killed(job):
+            elif runs.was_interrupted(job):
                 why[job.name] = "was killed, perhaps for lack of memory"
             elif result.stat().st_mtime >= self.started:
                 why[job.name] = str(json.loads(result.read_text()).get("error"))

@@ -110,6 +110,10 @@ def helps_another(cfg: DictConfig) -> bool:
     """
     if cfg.trainer.get("strategy", "auto") == "auto":
         return False
+    if "TORCHELASTIC_RUN_ID" in os.environ and not any(
+        "run.dir=" in word for word in HydraConfig.get().overrides.hydra
+    ):
+        raise UsageError("hydra.run.dir: processes that torchrun starts need one folder; add hydra.run.dir=...")
     helps = any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
     if helps:
         logging.root.setLevel(logging.WARNING)  # the first one tells how it goes

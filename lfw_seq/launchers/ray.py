@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -65,11 +66,14 @@ class RayLauncher(WorkerLauncher):
         except ModuleNotFoundError as error:
             raise HydraException("hydra/launcher=ray: Ray is missing; pip install 'lfw_seq[ray]'") from error
         if not ray.is_initialized():
+            address = str(self.init["address"])
+            host, _, port = address.rpartition(":")
             try:
+                if host and "/" not in host:  # Ray itself would wait for minutes
+                    socket.create_connection((host, int(port)), timeout=10).close()
                 ray.init(**self.init)
-            except ConnectionError as error:
-                address = self.init["address"]
-                raise HydraException(f"hydra.launcher.init.address={address}: no Ray cluster answers there") from error
+            except (OSError, ValueError) as error:  # Ray's are a ConnectionError
+                raise HydraException(f"hydra.launcher.init.address={address}: {describe(error)}") from error
         return ray.remote(**self.remote)(work_away)
 
     def stop(self) -> None:

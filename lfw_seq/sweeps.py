@@ -21,15 +21,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq import CONF, runs
-from lfw_seq.errors import describe, stop
+from lfw_seq import CONF, processes, runs
+from lfw_seq.errors import UsageError, describe
 
 log = logging.getLogger(__name__)
 
 INDEX = "sweep.json"
+REPORTED = "test/accuracy"  # what the report at the end compares
 LONGEST_NAME = 100
 PLACES = (*runs.NOT_HASHED, "trainer")  # keys that say where and how a sweep runs, not what it is
-SEVERAL_PROCESSES = re.compile(r"\b(ddp|fsdp|deepspeed)")  # strategies of one run that is many processes
 
 Task = Callable[[DictConfig], dict[str, Any]]
 
@@ -96,8 +96,8 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
             raise SystemExit(1) from error
         return None
     metrics = result["metrics"]
-    values = f"{cfg.monitor} {metrics[cfg.monitor]:.4g}, test/accuracy {metrics['test/accuracy']:.3f}"
-    print(f"{say}: {values}, {result['seconds']:.0f} s", flush=True)
+    watched = f"{cfg.monitor} {metrics[cfg.monitor]:.4g}, " if cfg.monitor in metrics else ""
+    print(f"{say}: {watched}test/accuracy {metrics['test/accuracy']:.3f}, {result['seconds']:.0f} s", flush=True)
     return result
 
 
@@ -138,32 +138,13 @@ class SweepStart(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before any job."""
-        refuse_several_processes(config)
+        processes.refuse_in_sweeps(config)
         global current
         current = Sweep(Path(config.hydra.sweep.dir).absolute(), time.time())
 
 
 current: Sweep | None = None
 failures: dict[str, str] = {}  # jobs of this process that failed, with why
-
-
-def refuse_several_processes(config: DictConfig) -> None:
-    """End a multirun of `trainer=ddp`: its processes start the whole command again, and with it the multirun.
-
-    Args:
-        config: of the multirun, where keys that are swept have no value.
-    """
-    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
-    swept = (f"{key}={value}" for key, value in (hydra["sweeper"].get("params") or {}).items())
-    typed = [*hydra["overrides"]["task"], *swept]
-    words = [word for word in typed if re.match(r"\+*trainer(\.strategy)?=", word)]
-    words.append(f"trainer.strategy={OmegaConf.select(config, 'trainer.strategy')}")
-    for word in words:
-        if SEVERAL_PROCESSES.search(word):
-            stop(
-                f"{word}: a run of several processes cannot be a job of a multirun; leave -m out and start one run at "
-                "a time, or sweep runs of one process with hydra/launcher=joblib, ray or submitit_slurm"
-            )
 
 
 def finished_before() -> bool:
@@ -197,6 +178,8 @@ def finish(error: BaseException | None = None) -> int:
         return 0
     done = [path.parent.name for path in current.folder.glob(f"*/{runs.RESULT}") if runs.read_result(path.parent)]
     unfinished = current.unfinished()
+    if len(done) > 1:
+        print_report(current.folder)
     print(f"{len(done)} finished, {len(unfinished)} not, in {current.folder}")
     for name, why in unfinished.items():
         print(f"  {name}  {why}")
@@ -208,3 +191,13 @@ def finish(error: BaseException | None = None) -> int:
     with suppress(OSError):  # a full disk: the next start takes longer to see that all is done
         runs.write_json(current.folder / INDEX, {"command": _command_digest(), "jobs": sorted(done)})
     return 0
+
+
+def print_report(folder: Path) -> None:
+    """Print what the finished jobs say together, and write it into the sweep's folder."""
+    from lfw_seq.report import write_report  # which imports this module
+
+    try:
+        print(f"\n{write_report([folder], REPORTED, folder / 'report')}\n")
+    except (UsageError, OSError) as error:
+        log.warning("No report: %s", describe(error))

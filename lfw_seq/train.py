@@ -14,7 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq import command, runs, summary, sweeps
+from lfw_seq import command, processes, runs, summary, sweeps
 from lfw_seq.errors import UsageError, check_choice, check_whole
 
 if TYPE_CHECKING:  # torch and Lightning take seconds to import: inside the task, so that --help stays fast
@@ -34,11 +34,11 @@ MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, 
 
 @hydra.main(config_path=str(command.CONF), config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    """The command; returns the best validation value of `monitor` for Hydra's sweepers."""
+    """The command; returns the best validation value of `monitor` for Hydra's sweepers, NaN without validation."""
     result = command.run(train, cfg)
     if result and not sweeps.in_sweep():
         print(summary.closing_table(result, cfg.run_dir))
-    return float(result["metrics"][cfg.monitor]) if result else math.nan
+    return float(result["metrics"].get(cfg.monitor, math.nan)) if result else math.nan
 
 
 def train(cfg: DictConfig) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         UsageError: a value, a file or a folder that the user has to mend.
     """
     check_root(cfg)
-    folder, name, helps = Path(cfg.run_dir), runs.config_hash(cfg), helps_another(cfg)
+    folder, name, helps = Path(cfg.run_dir), runs.config_hash(cfg), processes.helps_another(cfg)
     with nullcontext() if helps else runs.claimed(folder, name):
         prepare_process(cfg)
         from lfw_seq.data.module import build
@@ -72,26 +72,15 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             runs.save_config(cfg, folder, overrides())
         trainer.fit(classifier, data, ckpt_path=last_checkpoint(trainer, folder), weights_only=True)
         best_epoch = restore_best(trainer, classifier)
-        trainer.validate(classifier, data, verbose=False)
+        if cfg.data.val_from != "none":
+            trainer.validate(classifier, data, verbose=False)
         trainer.test(classifier, data, verbose=False)
         if helps:
             return {}
         write_predictions(folder, classifier, data)
-        result = {
-            "status": "complete",
-            "config_hash": name,
-            "config": plain(cfg),
-            "data": summary.data_card(data),
-            "model": {"name": model_name(cfg), "parameters": summary.count_parameters(net)},
-            "metrics": summary.final_metrics(classifier, data),
-            "best_epoch": best_epoch,
-            "epochs": trainer.current_epoch,
-            "seconds": round(seconds(trainer), 1),
-            "versions": runs.versions(),
-            "git": runs.git_state(),
-        }
         forget_before(folder)
-        runs.write_json(folder / runs.RESULT, result)
+        size = summary.count_parameters(net)
+        result = write_result(cfg, data, classifier, size, seconds(trainer), best_epoch, trainer.current_epoch)
     return result
 
 
@@ -101,23 +90,11 @@ def check_root(cfg: DictConfig) -> None:
     check_whole("threads", cfg.threads, 1, 1024)
     check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
     check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
-
-
-def helps_another(cfg: DictConfig) -> bool:
-    """Whether this process trains under `trainer=ddp` beside the first, which alone writes the run folder.
-
-    Lightning, torchrun and Slurm say so in the environment: https://pytorch.org/docs/stable/elastic/run.html
-    """
-    if cfg.trainer.get("strategy", "auto") == "auto":
-        return False
-    if "TORCHELASTIC_RUN_ID" in os.environ and not any(
-        "run.dir=" in word for word in HydraConfig.get().overrides.hydra
-    ):
-        raise UsageError("hydra.run.dir: processes that torchrun starts need one folder; add hydra.run.dir=...")
-    helps = any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
-    if helps:
-        logging.root.setLevel(logging.WARNING)  # the first one tells how it goes
-    return helps
+    watching = [name for name, callback in cfg.callbacks.items() if callback and callback.get("monitor") == cfg.monitor]
+    if cfg.data.val_from == "none" and watching:
+        values = {"best": "callbacks.best.monitor=step callbacks.best.mode=max"}
+        remedy = " ".join(values.get(name, f"callbacks.{name}=null") for name in watching)
+        raise UsageError(f"data.val_from=none: no {cfg.monitor} to watch; add {remedy}")
 
 
 def prepare_process(cfg: DictConfig) -> None:
@@ -131,6 +108,8 @@ def prepare_process(cfg: DictConfig) -> None:
     for name in ("seed", "distributed"):
         logging.getLogger(f"lightning.fabric.utilities.{name}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")  # Lightning's to mend
+    warnings.filterwarnings("ignore", message="Total length of .list. across ranks is zero")  # data.val_from=none
+    warnings.filterwarnings("ignore", message="You called .* no logger configured", module="lightning")  # logger=none
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists", module="lightning")  # claimed by us
     torch.set_num_threads(cfg.threads)
     seed_everything(cfg.seed)
@@ -262,6 +241,34 @@ def restore_best(trainer: Trainer, classifier: Classifier) -> int:
     return trainer.current_epoch
 
 
+def write_result(
+    cfg: DictConfig,
+    data: FaceRows,
+    answered: summary.Answered,
+    parameters: int,
+    took: float,
+    best_epoch: int = 0,
+    epochs: int = 0,
+) -> dict[str, Any]:
+    """Write result.json, the last file of a run; returns what it holds."""
+    result = {
+        "status": "complete",
+        "config_hash": runs.config_hash(cfg),
+        "config": plain(cfg),
+        "choices": choices(),
+        "data": summary.data_card(data),
+        "model": {"name": model_name(cfg), "parameters": parameters},
+        "metrics": summary.final_metrics(answered, data),
+        "best_epoch": best_epoch,
+        "epochs": epochs,
+        "seconds": round(took, 1),
+        "versions": runs.versions(),
+        "git": runs.git_state(),
+    }
+    runs.write_json(Path(cfg.run_dir) / runs.RESULT, result)
+    return result
+
+
 def write_predictions(folder: Path, classifier: summary.Answered, data: FaceRows) -> None:
     """Write predictions.csv, one row per test image."""
     tested = data.indices["test"]
@@ -279,6 +286,14 @@ def model_name(cfg: DictConfig) -> str:
     if HydraConfig.initialized():
         return str(HydraConfig.get().runtime.choices["model"])
     return str(cfg.model._target_.rpartition(".")[2])
+
+
+def choices() -> dict[str, str]:
+    """Which file of each config group made the config, `experiment` among them."""
+    if not HydraConfig.initialized():
+        return {}
+    chosen = HydraConfig.get().runtime.choices.items()
+    return {str(group): str(name) for group, name in chosen if name and not str(group).startswith("hydra")}
 
 
 def overrides() -> list[str]:

@@ -11,6 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from lfw_seq.errors import UsageError, stop
 
 SEVERAL = re.compile(r"\b(ddp|fsdp|deepspeed)")  # strategies
+REFUSED = (
+    "a run of several processes cannot be a job of a multirun; leave -m out and start one run at a time, "
+    "or sweep runs of one process with hydra/launcher=joblib, ray or submitit_slurm"
+)
 
 
 def helps_another(cfg: DictConfig) -> bool:
@@ -43,7 +47,10 @@ def refuse_in_sweeps(config: DictConfig) -> None:
     words.append(f"trainer.strategy={OmegaConf.select(config, 'trainer.strategy')}")
     for word in words:
         if SEVERAL.search(word):
-            stop(
-                f"{word}: a run of several processes cannot be a job of a multirun; leave -m out and start one run at "
-                "a time, or sweep runs of one process with hydra/launcher=joblib, ray or submitit_slurm"
-            )
+            stop(f"{word}: {REFUSED}")
+
+
+def refuse_as_job(cfg: DictConfig) -> None:
+    """Raise UsageError for a job of a multirun whose strategy only shows once it is composed."""
+    if SEVERAL.search(strategy := str(OmegaConf.select(cfg, "trainer.strategy"))):
+        raise UsageError(f"trainer.strategy={strategy}: {REFUSED}")

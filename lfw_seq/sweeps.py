@@ -84,6 +84,7 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
         print(f"{say}: was interrupted, goes on", flush=True)
     logging.raiseExceptions = False  # a full disk takes no log either, and the job says so itself
     try:
+        processes.refuse_as_job(cfg)
         result = task(cfg)
     except runs.InUse:
         print(f"{say}: another process is at it", flush=True)

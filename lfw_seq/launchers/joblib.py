@@ -38,7 +38,9 @@ class JoblibLauncher(WorkerLauncher):
         """Run jobs, each in a worker that is free."""
         running: dict[Future[Ended], tuple[Job, ProcessPoolExecutor]] = {}
         while True:
-            while (self.idle or len(self.pools) < self._workers()) and (job := next(jobs, None)) is not None:
+            while (self.idle or not self.pools or len(self.pools) < self._workers()) and (
+                job := next(jobs, None)
+            ) is not None:
                 pool = self.idle.pop() if self.idle else self._start()
                 running[pool.submit(work, job)] = job, pool
             if not running:

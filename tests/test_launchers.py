@@ -191,7 +191,9 @@ def test_a_preempted_job_of_submitit_goes_on(tmp_path: Path) -> None:
     while sweep.poll() is None and not held:
         holders = {pid: job_of(pid, tmp_path / "sweep") for pid in processes(sweep.pid)}
         held = {
-            pid: name for pid, name in holders.items() if name and (tmp_path / "sweep" / name / "metrics.csv").exists()
+            pid: name
+            for pid, name in holders.items()
+            if name and (tmp_path / "sweep" / name / "checkpoints" / "last.ckpt").exists()
         }
         time.sleep(0.01)
     pid, name = held.popitem()
@@ -247,7 +249,7 @@ def test_slurm_is_given_jobs_it_can_run(tmp_path: Path) -> None:
     assert statuses(tmp_path) == ["complete"] * 2
     asked = {line.removeprefix("#SBATCH ") for line in (tmp_path / "script.sh").read_text().splitlines()}
     assert {
-        "--array=0-1%64",
+        "--array=0-1%2",
         "--cpus-per-task=1",
         "--gpus-per-node=1",
         "--mem=8GB",

@@ -14,6 +14,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import command, runs
+from lfw_seq.benchmarks import sweep
 from lfw_seq.errors import check_choice, check_whole
 from lfw_seq.train import build_classifier, build_net, build_trainer, plain, prepare_process
 
@@ -32,32 +33,39 @@ WARM_UP = 2
 def main(cfg: DictConfig) -> None:
     """The command: a table on the terminal, JSON in `out`."""
     if result := command.run(benchmark, cfg):
-        for line in table(result):
+        for line in sweep.table(result) if cfg.what == "sweep" else table(result):
             print(line)
         print(f"  in {cfg.out}")
 
 
 def benchmark(cfg: DictConfig) -> dict[str, Any]:
-    """Time our epoch and a bare one, in turn in one process.
+    """Time what `what` says, and write it down.
 
     Returns:
-        Seconds of each, paired, the median ratio with its least and largest, and the machine.
+        Seconds of each contender, the median ratio with its least and largest, and the machine.
     """
-    check_choice("what", cfg.what, ("epoch",))
+    check_choice("what", cfg.what, ("epoch", "sweep"))
     check_whole("pairs", cfg.pairs)
-    prepare_process(cfg)
-    pairs = time_epochs(cfg)[WARM_UP:]
-    ratios = sorted(ours / bare for ours, bare in pairs)
     result = {
-        "what": "epoch",
-        "seconds": {"ours": [ours for ours, _ in pairs], "bare": [bare for _, bare in pairs]},
-        "ratio": {"median": statistics.median(ratios), "min": ratios[0], "max": ratios[-1]},
+        "what": cfg.what,
+        **(sweep.measure(cfg) if cfg.what == "sweep" else compare_epochs(cfg)),
         "threads": cfg.threads,
         "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
         "versions": runs.versions(),
     }
     runs.write_json(Path(cfg.out), result)
     return result
+
+
+def compare_epochs(cfg: DictConfig) -> dict[str, Any]:
+    """Seconds of our epoch and of a bare one, in turn in one process, and their ratio."""
+    prepare_process(cfg)
+    pairs = time_epochs(cfg)[WARM_UP:]
+    ratios = sorted(ours / bare for ours, bare in pairs)
+    return {
+        "seconds": {"ours": [ours for ours, _ in pairs], "bare": [bare for _, bare in pairs]},
+        "ratio": {"median": statistics.median(ratios), "min": ratios[0], "max": ratios[-1]},
+    }
 
 
 def time_epochs(cfg: DictConfig) -> list[tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 path.replace(path.with_name(BEFORE))
             draft.replace(path)
         except RuntimeError as error:  # torch's writer hides the system's word for a full disk
-            raise OSError(f"cannot write {path}: {error}") from error
+            free = shutil.disk_usage(path.parent).free
+            raise OSError(f"cannot write {path}, {free:,} bytes are left on that disk: {error}") from error
         finally:
             draft.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from lfw_seq.errors import UsageError, check_real
 from lfw_seq.metrics import classification_metrics
@@ -119,9 +120,9 @@ class Classifier(LightningModule):
         return {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[stage]
 
     def _log_epoch(self, stage: str) -> None:
-        logits, targets = (torch.cat(parts) for parts in zip(*self.seen[stage], strict=True))  # (N, C), (N,) or (N, C)
+        logits, targets = (self._everyones(torch.cat(parts)) for parts in zip(*self.seen[stage], strict=True))
         self.seen[stage].clear()
-        logits = logits.float()
+        logits = logits.float()  # (N, C), targets (N,) or (N, C)
         probabilities = logits.softmax(dim=1)
         metrics = self._metrics(stage)
         metrics.update(probabilities, targets if targets.ndim == 1 else targets.argmax(dim=1))
@@ -138,6 +139,10 @@ class Classifier(LightningModule):
             sync_dist=True,
             logger=not self.trainer.validating,
         )
+
+    def _everyones(self, part: Tensor) -> Tensor:
+        """What all processes of `trainer=ddp` have seen, in the order of their ranks."""
+        return part if self.trainer.world_size == 1 else torch.cat(gather_all_tensors(part))
 
     def monitored(self, stage: str) -> tuple[str, ...]:
         """The numbers logged at the end of a stage."""

@@ -1,13 +1,14 @@
 """How every command treats its user: a mistake ends in one line on stderr, exit status 2 and no empty folders."""
 
 import difflib
+import errno
 import os
 import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.conf import HydraConf
@@ -18,17 +19,17 @@ from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lfw_seq import CONF as CONF
-from lfw_seq import search, sweeps
-from lfw_seq.errors import USAGE_ERRORS, describe
+from lfw_seq import plugins, sweeps
+from lfw_seq.errors import USAGE_ERRORS, describe, stop
 
-USAGE_STATUS = 2
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def start(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function as a command; a config that cannot be composed ends in one line."""
     if sweeps.finished_before():
         return
-    search.register()
+    plugins.register()
     if os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv:
         main()
         raise SystemExit(sweeps.finish())
@@ -36,9 +37,11 @@ def start(main: Callable[[], Any]) -> None:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        _stop(_hydra_message(error))
+        stop(_hydra_message(error))
     except Exception as error:
         if sweeps.current is None:
+            if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                stop(describe(error))
             raise
         raise SystemExit(sweeps.finish(error)) from None
     raise SystemExit(sweeps.finish())
@@ -57,7 +60,7 @@ def run(task: sweeps.Task, cfg: DictConfig) -> dict[str, Any] | None:
     except USAGE_ERRORS as error:
         if cfg.debug:
             raise
-        _stop(_hydra_message(error) if isinstance(error, OmegaConfBaseException) else describe(error))
+        stop(_hydra_message(error) if isinstance(error, OmegaConfBaseException) else describe(error))
     finally:
         _remove_unused(HydraConfig.get())
 
@@ -104,8 +107,3 @@ def _remove_unused(hydra: HydraConf) -> None:
         folder.rmdir()
         folder.parent.rmdir()
         folder.parent.parent.rmdir()
-
-
-def _stop(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(USAGE_STATUS)

@@ -2,6 +2,8 @@
 
 import math
 import re
+import sys
+from typing import NoReturn
 
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
@@ -10,6 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 class UsageError(ValueError):
     """A mistake of the user: the message names the value, what was expected, and the remedy."""
 
+
+USAGE_STATUS = 2
 
 # A config that cannot be built is a mistake of the user too.
 USAGE_ERRORS = (UsageError, InstantiationException, OmegaConfBaseException)
@@ -24,6 +28,12 @@ def describe(error: BaseException) -> str:
     else:
         text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())
+
+
+def stop(message: str) -> NoReturn:
+    """End the command over a mistake of the user."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(USAGE_STATUS)
 
 
 def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> None:

@@ -4,6 +4,7 @@ Shape legend: N images, C people.
 """
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,15 +40,16 @@ def classification_metrics(num_classes: int) -> MetricCollection:
     Only `accuracy` and `weighted_f1` follow how often people occur: the share of the largest class is a good accuracy
     for a model that learned nothing, and a bad value of every macro average.
     """
+    alone: Any = {"sync_on_compute": False}  # every process of trainer=ddp has all images: see the classifier
     return MetricCollection(
         {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-            "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro"),
-            "macro_precision": MulticlassPrecision(num_classes, average="macro"),
-            "macro_recall": MulticlassRecall(num_classes, average="macro"),
-            "macro_f1": MulticlassF1Score(num_classes, average="macro"),
-            "weighted_f1": MulticlassF1Score(num_classes, average="weighted"),
-            "f1_per_person": MulticlassF1Score(num_classes, average="none"),
-            "auroc": PresentAUROC(num_classes, average="none"),
+            "accuracy": MulticlassAccuracy(num_classes, average="micro", **alone),
+            "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro", **alone),
+            "macro_precision": MulticlassPrecision(num_classes, average="macro", **alone),
+            "macro_recall": MulticlassRecall(num_classes, average="macro", **alone),
+            "macro_f1": MulticlassF1Score(num_classes, average="macro", **alone),
+            "weighted_f1": MulticlassF1Score(num_classes, average="weighted", **alone),
+            "f1_per_person": MulticlassF1Score(num_classes, average="none", **alone),
+            "auroc": PresentAUROC(num_classes, average="none", **alone),
         }
     )

@@ -91,6 +91,7 @@ def _own(folder: Path, lock: IO[str], name: str) -> None:
         raise UsageError(
             f"{folder} holds an unfinished run of other settings: choose another hydra.run.dir, or remove it"
         )
+    (folder / RESULT).unlink(missing_ok=True)  # why it failed the last time
     lock.truncate(0)
     lock.write(name)
     lock.flush()
@@ -107,12 +108,19 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process is writing the folder."""
-    with (folder / LOCK).open("a+") as lock:
-        try:
+    try:
+        with (folder / LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
     return False
+
+
+def was_interrupted(folder: Path) -> bool:
+    """Whether a process owned the folder and ended without a word in result.json: killed, or without power or room."""
+    return (folder / LOCK).exists() and not (folder / RESULT).exists() and not is_locked(folder)
 
 
 def write_failure(folder: Path, name: str, error: BaseException) -> None:

@@ -9,12 +9,8 @@ search space is written as for Hydra's plugin: `optimizer.lr=tag(log, interval(1
 from __future__ import annotations
 
 import fcntl
-import importlib
 import math
-import sys
-from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -166,13 +162,3 @@ def _tell(study: Study, trial: Trial, value: float) -> None:
         study.tell(trial.number, state=TrialState.PRUNED)
     else:
         study.tell(trial.number, value)
-
-
-def register() -> None:
-    """Make the sweeper known to Hydra, which takes plugins only from modules of the package `hydra_plugins`."""
-    with suppress(ModuleNotFoundError):
-        importlib.import_module("hydra_plugins")
-    package = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
-    package.lfw_seq = sys.modules["hydra_plugins.lfw_seq"] = sys.modules[__name__]  # type: ignore[attr-defined]
-    OptunaSweeper.__module__ = "hydra_plugins.lfw_seq"
-    Plugins.instance().register(OptunaSweeper)

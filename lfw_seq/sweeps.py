@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq import CONF, runs
+from lfw_seq import CONF, processes, runs
 from lfw_seq.errors import UsageError, describe
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,12 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
+def stored_result(folder: Path, name: str) -> dict[str, Any] | None:
+    """The result of a job that finished before; `name` is its experiment's hash."""
+    result = runs.read_result(folder)
+    return result if result and result["config_hash"] == name else None
+
+
 def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     """Run one job of a multirun: skip it when it is finished, keep the sweep going when it fails.
 
@@ -68,20 +74,24 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     """
     folder, name, job = Path(cfg.run_dir), runs.config_hash(cfg), HydraConfig.get()
     say = f"{job.job.num + 1:>4}  {folder.name}  {' '.join(job.overrides.task)}"
-    stored = runs.read_result(folder)
-    if stored and stored["config_hash"] == name:
+    if stored := stored_result(folder, name):
         print(f"{say}: finished before", flush=True)
         return stored
     for handler in logging.root.handlers:  # the epochs of many jobs go to their own logs only
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)
+    if runs.was_interrupted(folder):
+        print(f"{say}: was interrupted, goes on", flush=True)
+    logging.raiseExceptions = False  # a full disk takes no log either, and the job says so itself
     try:
+        processes.refuse_as_job(cfg)
         result = task(cfg)
     except runs.InUse:
         print(f"{say}: another process is at it", flush=True)
         return None
     except Exception as error:
         print(f"{say}: failed, {describe(error)}", file=sys.stderr, flush=True)
+        failures[folder.name] = describe(error)
         keep_failure(folder, name, error)
         if cfg.fail_fast:
             raise SystemExit(1) from error
@@ -109,30 +119,33 @@ class Sweep:
 
     def unfinished(self) -> dict[str, str]:
         """Jobs of this start that did not finish, with why."""
-        why = {}
-        for job in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+        # kept here too: a full disk takes no result.json
+        why = {name: error for name, error in failures.items() if not runs.read_result(self.folder / name)}
+        for job in sorted({path.parent for name in (runs.LOCK, runs.RESULT) for path in self.folder.glob(f"*/{name}")}):
             result = job / runs.RESULT
-            if runs.read_result(job) or not (result.exists() or (job / runs.LOCK).exists()):
+            if runs.read_result(job) or job.name in why:
                 continue
-            if not result.exists():
-                why[job.name] = (
-                    "another process is at it" if runs.is_locked(job) else "was killed, perhaps for lack of memory"
-                )
+            if runs.is_locked(job):
+                why[job.name] = "another process is at it"
+            elif runs.was_interrupted(job):
+                why[job.name] = "was killed, perhaps for lack of memory"
             elif result.stat().st_mtime >= self.started:
                 why[job.name] = str(json.loads(result.read_text()).get("error"))
         return why
 
 
 class SweepStart(Callback):
-    """Hydra's callback that notes where a multirun writes."""
+    """Hydra's callback that notes where a multirun writes, and refuses what cannot run in one."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before any job."""
+        processes.refuse_in_sweeps(config)
         global current
         current = Sweep(Path(config.hydra.sweep.dir).absolute(), time.time())
 
 
 current: Sweep | None = None
+failures: dict[str, str] = {}  # jobs of this process that failed, with why
 
 
 def finished_before() -> bool:
@@ -152,8 +165,9 @@ def finished_before() -> bool:
 
 
 def _command_digest() -> str:
-    """A digest of what was typed and of every config file: what the jobs of a sweep follow from."""
-    digest = hashlib.sha256(repr(sys.argv[1:]).encode())
+    """A digest of what was typed, the launcher aside, and of every config file: what a sweep's jobs follow from."""
+    typed = [word for word in sys.argv[1:] if not word.startswith(("hydra.launcher", "hydra/launcher"))]
+    digest = hashlib.sha256(repr((Path(sys.argv[0]).stem, typed)).encode())
     for path in sorted(CONF.rglob("*.yaml")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -175,7 +189,8 @@ def finish(error: BaseException | None = None) -> int:
     if unfinished or error is not None:
         print("Start the same command again to go on.")
         return 1
-    runs.write_json(current.folder / INDEX, {"command": _command_digest(), "jobs": sorted(done)})
+    with suppress(OSError):  # a full disk: the next start takes longer to see that all is done
+        runs.write_json(current.folder / INDEX, {"command": _command_digest(), "jobs": sorted(done)})
     return 0
 
 
@@ -185,5 +200,5 @@ def print_report(folder: Path) -> None:
 
     try:
         print(f"\n{write_report([folder], REPORTED, folder / 'report')}\n")
-    except UsageError as error:
+    except (UsageError, OSError) as error:
         log.warning("No report: %s", describe(error))

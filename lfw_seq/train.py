@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq import command, runs, summary, sweeps
+from lfw_seq import command, processes, runs, summary, sweeps
 from lfw_seq.errors import UsageError, check_choice, check_whole
 
 if TYPE_CHECKING:  # torch and Lightning take seconds to import: inside the task, so that --help stays fast
@@ -48,14 +49,14 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         cfg: the composed `conf/train.yaml`.
 
     Returns:
-        What result.json holds.
+        What result.json holds; nothing in the processes that help the first one under `trainer=ddp`.
 
     Raises:
         UsageError: a value, a file or a folder that the user has to mend.
     """
     check_root(cfg)
-    folder, name = Path(cfg.run_dir), runs.config_hash(cfg)
-    with runs.claimed(folder, name):
+    folder, name, helps = Path(cfg.run_dir), runs.config_hash(cfg), processes.helps_another(cfg)
+    with nullcontext() if helps else runs.claimed(folder, name):
         prepare_process(cfg)
         from lfw_seq.data.module import build
 
@@ -68,12 +69,15 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         log.info("%s", summary.describe(data, net))
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
-        runs.save_config(cfg, folder, overrides())
+        if not helps:
+            runs.save_config(cfg, folder, overrides())
         trainer.fit(classifier, data, ckpt_path=last_checkpoint(trainer, folder), weights_only=True)
         best_epoch = restore_best(trainer, classifier)
         if cfg.data.val_from != "none":
             trainer.validate(classifier, data, verbose=False)
         trainer.test(classifier, data, verbose=False)
+        if helps:
+            return {}
         write_predictions(folder, classifier, data)
         forget_before(folder)
         size = summary.count_parameters(net)
@@ -96,12 +100,14 @@ def check_root(cfg: DictConfig) -> None:
 
 def prepare_process(cfg: DictConfig) -> None:
     """Set what a process shares with the jobs before it, and hide what nobody can act on."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(cfg.threads))  # read at the import of NumPy's libraries and torch
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
     import torch
     from lightning import seed_everything
 
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices found, tips
-    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    for name in ("seed", "distributed"):
+        logging.getLogger(f"lightning.fabric.utilities.{name}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")  # Lightning's to mend
     warnings.filterwarnings("ignore", message="Total length of .list. across ranks is zero")  # data.val_from=none
     warnings.filterwarnings("ignore", message="You called .* no logger configured", module="lightning")  # logger=none

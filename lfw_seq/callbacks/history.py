@@ -22,7 +22,9 @@ class History(Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch's row."""
+        """Add the epoch's row; one of several processes writes."""
+        if not trainer.is_global_zero:
+            return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch + 1, **dict(sorted(metrics.items()))})
         text = io.StringIO()

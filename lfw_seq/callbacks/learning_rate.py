@@ -11,4 +11,5 @@ class LearningRate(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log before a scheduler changes the rate."""
-        pl_module.log("train/lr", trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True)
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        pl_module.log("train/lr", rate, on_step=False, on_epoch=True, sync_dist=True)

@@ -18,12 +18,23 @@ class Batches:
         labels: (N,).
         batch_size: B; the last batch may be smaller.
         order: gives the order of an epoch, (N,); None keeps the images as they are.
+        rank, world: which of how many processes this is. They share the images of every batch, so that a step takes
+            `batch_size` images in all, some twice where they do not divide; without an order, all images, in one piece.
     """
 
     def __init__(
-        self, rows: Tensor, labels: Tensor, batch_size: int, order: Callable[[], Tensor] | None = None
+        self,
+        rows: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        order: Callable[[], Tensor] | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        if order is None:
+            rows, labels = rows.tensor_split(world)[rank], labels.tensor_split(world)[rank]
         self.rows, self.labels, self.batch_size, self.order = rows, labels, batch_size, order
+        self.rank, self.world = rank, world
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -33,7 +44,13 @@ class Batches:
             yield from zip(self.rows.split(self.batch_size), self.labels.split(self.batch_size), strict=True)
         else:
             for part in self.order().to(self.labels.device).split(self.batch_size):
+                part = share(part, self.rank, self.world)
                 yield self.rows[part], self.labels[part]
+
+
+def share(part: Tensor, rank: int, world: int) -> Tensor:
+    """A process's share (ceil(B / world),) of a batch (B,): as many for each, the first ones again at the end."""
+    return part if world == 1 else part.repeat(world)[rank : -(-len(part) // world) * world : world]
 
 
 def mix(seed: int, epoch: int) -> int:

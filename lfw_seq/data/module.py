@@ -127,7 +127,8 @@ class FaceRows(LightningDataModule):
     def _batches(self, stage: str) -> Batches:
         assert self.trainer is not None
         rows, labels = (tensor.to(self.trainer.strategy.root_device) for tensor in self.tensors[stage])
-        return Batches(rows, labels, self.batch_sizes[stage], self._order if stage == "train" else None)
+        order = self._order if stage == "train" else None
+        return Batches(rows, labels, self.batch_sizes[stage], order, self.trainer.global_rank, self.trainer.world_size)
 
     def _order(self) -> Tensor:
         assert self.trainer is not None

@@ -1,0 +1,124 @@
+"""What the machine does to a sweep: a full disk, a folder that cannot be written, a job that is killed."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lfw_seq import runs
+
+from .conftest import SMALL, command
+
+SWEEP = ("-m", *SMALL, "seed=0,1,2", "hydra.sweep.dir=sweep")
+
+
+def in_own_mounts(script: str, folder: Path) -> str:
+    """Run a shell script that may mount; what it printed, stderr included. `$train` is the sweep's command."""
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a file system of his own")
+    train = " ".join(f"'{word}'" for word in (sys.executable, "-m", "lfw_seq.train", *SWEEP))
+    lines = [*unshare, "bash", "-c", script.replace("$train", train)]
+    done = subprocess.run(lines, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_full_disk_fails_jobs_by_name_and_with_room_the_sweep_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    script = """
+        mount -t tmpfs -o size=400k tmpfs sweep
+        $train; echo "status $?"
+        mount -o remount,size=50m sweep
+        echo "with room"
+        $train; echo "status $?"; ls sweep/*/result.json | wc -l
+    """
+    full, _, room = in_own_mounts(script, tmp_path).partition("with room\n")
+    assert "Traceback" not in full
+    assert "status 1" in full
+    named = dict(re.findall(r"^  ([0-9a-f]{12})  (.*)$", full, flags=re.MULTILINE))
+    assert named, full
+    assert all("No space left on device" in why or "bytes are left on that disk" in why for why in named.values())
+    assert f"{3 - len(named)} finished, {len(named)} not" in full
+    assert room.count("finished before") == 3 - len(named)
+    assert room.splitlines()[-3:] == [f"3 finished, 0 not, in {tmp_path / 'sweep'}", "status 0", "3"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fixed").mkdir()
+    script = """
+        mount -t tmpfs -o ro tmpfs fixed
+        $train hydra.sweep.dir=fixed/sweep; echo "status $?"
+    """
+    said = in_own_mounts(script, tmp_path).splitlines()
+    assert said[-1] == "status 1"
+    assert "The sweep stopped: OSError: [Errno 30] Read-only file system: 'fixed/sweep'" in said
+    assert not any("Traceback" in line for line in said)
+
+
+def wait_for_epochs(sweep: Path, process: subprocess.Popen[str]) -> Path:
+    """The first job's folder that has seen an epoch."""
+    while process.poll() is None:
+        if found := next(sweep.glob("*/metrics.csv"), None):
+            return found.parent
+        time.sleep(0.01)
+    pytest.fail("the sweep ended before its first epoch")
+
+
+def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
+    line = [sys.executable, "-m", "lfw_seq.train", *SWEEP, "trainer.max_epochs=30", *words]
+    return subprocess.Popen(line, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_by_the_system_says_next_time_which_job_it_was(tmp_path: Path) -> None:
+    process = start(cwd=tmp_path)
+    job = wait_for_epochs(tmp_path / "sweep", process)
+    process.kill()
+    process.communicate()
+    assert runs.was_interrupted(job)
+    again = command(*SWEEP, "trainer.max_epochs=30", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    (line,) = (line for line in again.stdout.splitlines() if "was interrupted, goes on" in line)
+    assert job.name in line
+    assert f"3 finished, 0 not, in {tmp_path / 'sweep'}" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_its_own_job_only(tmp_path: Path) -> None:
+    words = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    process = start(*words, cwd=tmp_path)
+    wait_for_epochs(tmp_path / "sweep", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = {pid: holds(tmp_path / "sweep", pid) for pid in children if holds(tmp_path / "sweep", pid)}
+    victim, name = next(iter(workers.items()))
+    os.kill(int(victim), signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    why = "its process ended: killed by SIGKILL, perhaps for lack of memory"
+    assert process.returncode == 1
+    assert f"  {name}  {why}\nStart the same command again to go on." in out
+    assert f"2 finished, 1 not, in {tmp_path / 'sweep'}" in out
+    assert f"{name}  " in err
+    assert why in err
+    assert "Traceback" not in err
+    again = command(*SWEEP, "trainer.max_epochs=30", *words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("finished before") == 2
+
+
+def holds(sweep: Path, pid: str) -> str | None:
+    """The name of the job whose lock a process has open."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = entry.readlink()
+        except OSError:
+            continue
+        if target.name == runs.LOCK and target.is_relative_to(sweep):
+            return target.parent.name
+    return None

@@ -1,12 +1,10 @@
-"""`python -m lfw_seq.benchmark what=epoch`: what training costs beside the arithmetic, contenders in turn."""
+"""`python -m lfw_seq.benchmark what=epoch`: what a run costs beside the arithmetic, contenders in turn."""
 
 from __future__ import annotations
 
-import copy
+import importlib
 import os
 import platform
-import statistics
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,131 +12,70 @@ import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import command, runs
-from lfw_seq.benchmarks import sweep
 from lfw_seq.errors import check_choice, check_whole
-from lfw_seq.train import build_classifier, build_net, build_trainer, plain, prepare_process
+from lfw_seq.train import prepare_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from lfw_seq.benchmarks.turns import Report
 
-    from torch import nn
-    from torch.optim import Optimizer
-
-    from lfw_seq.data.module import FaceRows
-
-WARM_UP = 2
+KINDS = ("epoch", "start", "data", "predict", "sweep", "scale")  # modules of lfw_seq.benchmarks
 
 
 @hydra.main(config_path=str(command.CONF), config_name="benchmark", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """The command: a table on the terminal, JSON in `out`."""
     if result := command.run(benchmark, cfg):
-        for line in sweep.table(result) if cfg.what == "sweep" else table(result):
-            print(line)
+        print(f"{result['title']}; {result['threads']} thread(s), {result['machine']['processor']}")
+        print("\n".join(table(result)))
         print(f"  in {cfg.out}")
 
 
 def benchmark(cfg: DictConfig) -> dict[str, Any]:
-    """Time what `what` says, and write it down.
+    """Measure and write `out`.
 
     Returns:
-        Seconds of each contender, the median ratio with its least and largest, and the machine.
+        What JSON holds: the report of `lfw_seq.benchmarks.<what>`, threads, machine and versions.
     """
-    check_choice("what", cfg.what, ("epoch", "sweep"))
-    check_whole("pairs", cfg.pairs)
-    result = {
-        "what": cfg.what,
-        **(sweep.measure(cfg) if cfg.what == "sweep" else compare_epochs(cfg)),
-        "threads": cfg.threads,
-        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
-        "versions": runs.versions(),
-    }
+    check_choice("what", cfg.what, KINDS)
+    check_whole("rounds", cfg.rounds)
+    check_whole("warm_up", cfg.warm_up, 0)
+    check_whole("epochs", cfg.epochs)
+    prepare_process(cfg)
+    report: Report = importlib.import_module(f"lfw_seq.benchmarks.{cfg.what}").measure(cfg)
+    result = {"what": cfg.what, **report.plain(), "threads": cfg.threads, "machine": machine()}
+    result["versions"] = runs.versions()
     runs.write_json(Path(cfg.out), result)
     return result
 
 
-def compare_epochs(cfg: DictConfig) -> dict[str, Any]:
-    """Seconds of our epoch and of a bare one, in turn in one process, and their ratio."""
-    prepare_process(cfg)
-    pairs = time_epochs(cfg)[WARM_UP:]
-    ratios = sorted(ours / bare for ours, bare in pairs)
-    return {
-        "seconds": {"ours": [ours for ours, _ in pairs], "bare": [bare for _, bare in pairs]},
-        "ratio": {"median": statistics.median(ratios), "min": ratios[0], "max": ratios[-1]},
-    }
-
-
-def time_epochs(cfg: DictConfig) -> list[tuple[float, float]]:
-    """Pairs of seconds: an epoch of `lfw_seq.train`, whole, and one of the bare loop on a copy of its net.
-
-    Both train on the same batches and validate. Ours also logs, computes all metrics and keeps two checkpoints.
-    """
-    from lightning import Callback, LightningModule, Trainer
-
-    from lfw_seq.data.module import build
-
-    data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
-    data.setup()
-    net = build_net(cfg, data)
-    classifier = build_classifier(cfg, net, data)
-    bare_epoch = bare_loop(copy.deepcopy(net), classifier.optimizer, data)
-    seconds: list[tuple[float, float]] = []
-
-    class Alternate(Callback):
-        """Runs the bare epoch between two of ours."""
-
-        started = 0.0
-        bare = 0.0
-
-        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            now = time.perf_counter()
-            if trainer.current_epoch:
-                seconds.append((now - self.started, self.bare))
-            bare_started = time.perf_counter()
-            bare_epoch(trainer.current_epoch)
-            self.started = time.perf_counter()
-            self.bare = self.started - bare_started
-
-    cfg.trainer.max_epochs = WARM_UP + cfg.pairs + 1
-    cfg.callbacks.early_stopping.patience = cfg.trainer.max_epochs
-    trainer = build_trainer(cfg)
-    trainer.callbacks.insert(0, Alternate())  # type: ignore[attr-defined]
-    trainer.fit(classifier, data)
-    return seconds
-
-
-def bare_loop(net: nn.Module, optimizer: Callable[..., Optimizer], data: FaceRows) -> Callable[[int], None]:
-    """The shortest loop that trains and validates a net on our batches."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    from lfw_seq.data.batches import shuffled
-
-    rows, labels = data.tensors["train"]
-    val_rows, val_labels = data.tensors["val"]
-    steps = optimizer(net.parameters())
-
-    def epoch(number: int) -> None:
-        net.train()
-        for part in shuffled(len(labels), data.seed, number).split(data.batch_sizes["train"]):
-            steps.zero_grad()
-            cross_entropy(net(rows[part]), labels[part]).backward()
-            steps.step()
-        net.eval()
-        with torch.no_grad():
-            cross_entropy(net(val_rows), val_labels).item()
-
-    return epoch
+def machine() -> dict[str, Any]:
+    """The machine in words, and how busy it is."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        processor = platform.processor() or platform.machine()
+    return {"cores": os.cpu_count(), "processor": processor, "load": os.getloadavg()[0]}
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """The medians and their ratio."""
-    ratio = result["ratio"]
-    return [
-        f"One epoch, {len(result['seconds']['ours'])} pairs in turn, {result['threads']} thread(s)",
-        *(f"  {name:<5} {statistics.median(values) * 1000:8.1f} ms" for name, values in result["seconds"].items()),
-        f"  ratio {ratio['median']:8.3f}   of pairs: {ratio['min']:.3f} to {ratio['max']:.3f}",
-    ]
+    """A line each contender, ratio, figure and note."""
+    from lfw_seq.benchmarks.turns import spread
+
+    lines = []
+    for name, costs in result["costs"].items():
+        wall, cpu = (spread([cost[key] * 1000 for cost in costs]) for key in ("wall", "cpu"))
+        lines.append(
+            f"  {name:<40}{wall['median']:9.1f} ms ({wall['min']:.1f} to {wall['max']:.1f})  CPU {cpu['median']:.1f} ms"
+        )
+    for name, ratio in result["ratios"].items():
+        wall, cpu = ratio["wall"], ratio["cpu"]
+        lines.append(
+            f"  {name:<43} {wall['median']:.3f}  ({wall['min']:.3f} to {wall['max']:.3f})   "
+            f"CPU {cpu['median']:.3f}  ({cpu['min']:.3f} to {cpu['max']:.3f})"
+        )
+    lines += [f"  {name:<43} {value:,.6g}" for name, value in result["figures"].items()]
+    return [*lines, *(f"  {note}" for note in result["notes"])]
 
 
 if __name__ == "__main__":

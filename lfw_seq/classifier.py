@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
@@ -130,15 +131,23 @@ class Classifier(LightningModule):
         metrics.reset()
         self.values |= {f"{stage}/{name}": value for name, value in values.items()}
         self.probabilities[stage] = probabilities
-        scalars = {f"{stage}/{name}": value for name, value in values.items() if value.ndim == 0}
-        self.log_dict(
-            scalars,
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(logits),
-            sync_dist=True,
-            logger=not self.trainer.validating,
-        )
+        self._publish({f"{stage}/{name}": value for name, value in values.items() if value.ndim == 0})
+
+    def _publish(self, scalars: dict[str, Tensor]) -> None:
+        """Show an epoch's numbers to callbacks and loggers, the mean over processes where there are several.
+
+        `self.log` would keep a metric for each number, and come to the same: there is one value an epoch.
+        """
+        trainer = self.trainer
+        numbers = torch.stack([value.double() for value in scalars.values()])
+        if trainer.world_size > 1:
+            numbers = trainer.strategy.reduce(numbers, reduce_op="mean")
+        numbers = numbers.cpu()  # one wait for the device, not one a number
+        trainer.callback_metrics.update(zip(scalars, numbers.float(), strict=True))
+        if trainer.state.fn != TrainerFn.VALIDATING:  # the best epoch's values have been logged
+            for logger in trainer.loggers:
+                epoch = {"epoch": float(trainer.current_epoch)}
+                logger.log_metrics(dict(zip(scalars, numbers.tolist(), strict=True)) | epoch, trainer.global_step)
 
     def _everyones(self, part: Tensor) -> Tensor:
         """What all processes of `trainer=ddp` have seen, in the order of their ranks."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -15,7 +16,7 @@ from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lfw_seq import CONF as CONF
@@ -35,6 +36,9 @@ def start(main: Callable[[], Any]) -> None:
         raise SystemExit(sweeps.finish())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
     try:
+        if {"--help", "-h"} & set(sys.argv):
+            print(_help_text())
+            return
         main()
     except (HydraException, OmegaConfBaseException) as error:
         stop(_hydra_message(error))
@@ -45,6 +49,20 @@ def start(main: Callable[[], Any]) -> None:
             raise
         raise SystemExit(sweeps.finish(error)) from None
     raise SystemExit(sweeps.finish())
+
+
+def _help_text() -> str:
+    """What Hydra's own `--help` prints; it would copy all its configs twice for each group to find the choices."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(Path(sys.argv[0]).stem, words, return_hydra_config=True)
+    choices: dict[str, list[str]] = {}
+    for path in sorted(CONF.glob("*/**/*.yaml")):
+        choices.setdefault(path.parent.relative_to(CONF).as_posix(), []).append(path.stem)
+    groups = [f"{group}: {', '.join(names)}\n" for group, names in sorted(choices.items()) if "hydra" not in group]
+    shown = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    template = Template(cfg.hydra.help.template)
+    return template.substitute(APP_CONFIG_GROUPS="".join(groups), CONFIG=OmegaConf.to_yaml(shown))
 
 
 def run(task: sweeps.Task, cfg: DictConfig) -> dict[str, Any] | None:

@@ -1,17 +1,13 @@
 """The run folder: its names, who may write it, and its files, each written whole or not at all."""
 
-import csv
 import fcntl
 import hashlib
-import io
 import json
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -141,14 +137,15 @@ def config_hash(cfg: DictConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole: it holds the old text or the new, never a part."""
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a file whole: it holds the old text or the new, never a part; without `sync`, not after a power failure."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -182,6 +179,9 @@ def write_predictions(
     names: Sequence[str],
 ) -> None:
     """Write one row per image: file, true name, predicted name, and a probability for each person."""
+    import csv
+    import io
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "true", "predicted", *names])
@@ -192,11 +192,15 @@ def write_predictions(
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that make the numbers."""
+    from importlib.metadata import version
+
     return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}
 
 
 def git_state() -> dict[str, Any] | None:
     """The commit this code stands at and whether files differ from it; None outside a git checkout."""
+    import subprocess
+
     root = Path(__file__).parent.parent
 
     def git(*words: str) -> str:

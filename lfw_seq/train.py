@@ -162,8 +162,9 @@ def build_classifier(cfg: DictConfig, net: nn.Module, data: FaceRows) -> Classif
     from hydra.utils import instantiate
 
     from lfw_seq.classifier import Classifier
+    from lfw_seq.hooks import skip_empty
 
-    return Classifier(
+    classifier = Classifier(
         net,
         build_optimizer(cfg, net),
         len(data.faces.names),
@@ -174,15 +175,22 @@ def build_classifier(cfg: DictConfig, net: nn.Module, data: FaceRows) -> Classif
         data.layout.mirror if cfg.test_mirror else None,
         instantiate(cfg.schedule) if cfg.schedule else None,
     )
+    skip_empty(classifier)
+    return classifier
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
-    """Lightning's Trainer with the callbacks and loggers of the config."""
+    """Lightning's Trainer with the callbacks and loggers of the config; a profiler where `trainer.profiler` asks."""
     from hydra.utils import instantiate
+
+    from lfw_seq.hooks import NoProfiler, skip_empty
 
     callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback]
     loggers = [instantiate(logger, _convert_="all") for logger in cfg.logger.values() if logger]
-    trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    profiler = cfg.trainer.get("profiler") or NoProfiler()
+    trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, profiler=profiler)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        skip_empty(callback)
     return trainer
 
 

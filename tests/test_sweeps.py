@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hydra.core.override_parser.types import IntervalSweep
 from omegaconf import OmegaConf
 
 from lfw_seq import CONF, runs
-from lfw_seq.checkpoints import BEFORE, LAST, WholeCheckpointIO, find_last
+from lfw_seq.checkpoints import BEFORE, LAST, WholeCheckpointIO, find_last, write_whole
 from lfw_seq.errors import UsageError
 from lfw_seq.train import train
 
@@ -150,7 +151,7 @@ def killed_after(stop: int) -> Callable[..., None]:
 def test_torn_checkpoints_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert find_last(tmp_path) is None
     for epoch in range(3):
-        WholeCheckpointIO().save_checkpoint({"epoch": epoch, "x": torch.zeros(1000)}, tmp_path / LAST)
+        write_whole({"epoch": epoch, "x": torch.zeros(1000)}, tmp_path / LAST)
     assert find_last(tmp_path) == (tmp_path / LAST, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEFORE, LAST]
     whole = (tmp_path / LAST).read_bytes()
@@ -163,16 +164,55 @@ def test_torn_checkpoints_are_passed_over(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_a_write_that_fails_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    WholeCheckpointIO().save_checkpoint({"epoch": 0}, tmp_path / LAST)
+    write_whole({"epoch": 0}, tmp_path / LAST)
 
     def full(*args: object) -> None:
         raise RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file")
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="cannot write"):
-        WholeCheckpointIO().save_checkpoint({"epoch": 1}, tmp_path / LAST)
+        write_whole({"epoch": 1}, tmp_path / LAST)
+    writer = WholeCheckpointIO()
+    writer.save_checkpoint({"epoch": 1}, tmp_path / LAST)
+    with pytest.raises(OSError, match="cannot write"):
+        writer.wait()
+    writer.save_checkpoint({"epoch": 1}, tmp_path / LAST)
+    with pytest.raises(OSError, match="cannot write"):
+        writer.teardown()
     assert [path.name for path in tmp_path.iterdir()] == [LAST]
     assert find_last(tmp_path) == (tmp_path / LAST, 1)
+
+
+def test_a_run_that_cannot_keep_its_checkpoints_fails_with_that(
+    config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(config(*SMALL, "trainer.max_epochs=9"))
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert "No space left on device" in result["error"]
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) < 5  # it does not train on regardless
+
+
+def test_a_checkpoint_holds_what_was_true_when_it_was_saved(tmp_path: Path) -> None:
+    weights, rows = torch.zeros(1000), [{"epoch": 0}]
+    state = OrderedDict(weight=weights)
+    writer = WholeCheckpointIO()
+    for epoch in range(6):
+        writer.save_checkpoint({"epoch": epoch, "state_dict": state, "rows": rows}, tmp_path / f"{epoch}.ckpt")
+        assert len(writer.pending) <= WholeCheckpointIO.MOST_PENDING
+        weights += 1
+        rows.append({"epoch": epoch + 1})
+    writer.teardown()
+    for epoch in range(6):
+        kept = torch.load(tmp_path / f"{epoch}.ckpt", weights_only=True)
+        assert kept["epoch"] == epoch
+        assert torch.equal(kept["state_dict"]["weight"], torch.full((1000,), float(epoch)))
+        assert len(kept["rows"]) == epoch + 1
 
 
 def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(config: Compose, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What `python -m lfw_seq.benchmark` times: one module a `what`, each with `measure(cfg)`."""
+"""What `python -m lfw_seq.benchmark` times: one module a `what`, each with `measure(cfg)` that returns a `Report`."""

@@ -31,7 +31,7 @@ class History(Callback):
         writer = csv.DictWriter(text, list(self.rows[-1]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_text(self.path, text.getvalue())
+        write_text(self.path, text.getvalue(), sync=False)  # a run that goes on writes all rows again
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far: a resumed run writes them again."""

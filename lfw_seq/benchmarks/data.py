@@ -1,0 +1,77 @@
+"""Loading faces from photos and from the cache, and the memory of a run."""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lfw_seq.benchmarks.start import typed
+from lfw_seq.benchmarks.turns import Contender, Cost, Report, in_turn, now, spent, spread, threads_env
+from lfw_seq.data.module import build
+from lfw_seq.train import plain
+
+FIRST, SECOND = "first load, from photos", "second load, from the cache"
+# Every module that a run has imported when it ends, imported alone.
+IMPORTED = "import sys, importlib\nfor name in sys.argv[1].split(): importlib.import_module(name)"
+RUN_IMPORTS = (
+    "lfw_seq.train lfw_seq.classifier lfw_seq.data.module lfw_seq.hooks lfw_seq.checkpoints torch.utils.tensorboard "
+    "scipy.stats torch.optim.adam"
+)
+
+
+def measure(cfg: DictConfig) -> Report:
+    """Time a load into an empty cache and one from the full cache, and take the peak memory of runs in turn."""
+    report = Report("Loading the data")
+    with tempfile.TemporaryDirectory() as folder:
+        cache = {"cache_dir": str(Path(folder) / "cache")} if "cache_dir" in cfg.data else {}
+
+        def emptied() -> None:
+            for file in (Path(folder) / "cache").glob("*"):
+                file.unlink()
+
+        contenders = {FIRST: load(cfg, cache, emptied), SECOND: load(cfg, cache, lambda: None)}
+        report.costs = in_turn(contenders, cfg.rounds, cfg.warm_up)
+        faces = build(plain(cfg.data) | cache, cfg.split_seed, cfg.seed).source.load()
+        mib = faces.images.nbytes / 2**20
+        imports, peaks, shares = [], [], []
+        for number in range(cfg.warm_up + cfg.rounds):
+            imports.append(peak([sys.executable, "-c", IMPORTED, RUN_IMPORTS], folder, cfg))
+            run = ["-m", "lfw_seq.train", *typed(), "trainer.max_epochs=3", f"hydra.run.dir=run-{number}"]
+            peaks.append(peak([sys.executable, *run], folder, cfg))
+            shares.append(peaks[-1] / (1.15 * imports[-1] + 3 * mib))
+    report.figures = {
+        "images": len(faces.labels),
+        "the data, MiB": mib,
+        "peak of the imports, MiB": spread(imports)["median"],
+        "peak of a run of three epochs, MiB": spread(peaks)["median"],
+        "peak / (1.15 x imports + 3 x data)": spread(shares)["median"],
+    }
+    return report
+
+
+def load(cfg: DictConfig, changes: dict[str, Any], before: Callable[[], None]) -> Contender:
+    """A contender that reads the faces of the config."""
+
+    def turn() -> Cost:
+        before()
+        source = build(plain(cfg.data) | changes, cfg.split_seed, cfg.seed).source
+        started = now()
+        source.load()
+        return now().since(started)
+
+    return turn
+
+
+def peak(line: list[str], folder: str, cfg: DictConfig) -> float:
+    """MiB that a command held at most.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    used = spent(line, folder, threads_env(cfg.threads))
+    if used.status:
+        raise RuntimeError(f"{' '.join(line)} ended with {used.status}: {used.said}")
+    return used.peak_mib

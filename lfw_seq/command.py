@@ -93,6 +93,8 @@ def _keys() -> list[str]:
 def _remove_unused(hydra: HydraConf) -> None:
     """Remove the folder Hydra made, and its date's, when nothing but the log is in it."""
     folder, log = Path(hydra.runtime.output_dir), f"{hydra.job.name}.log"
+    if folder == Path.cwd():  # of a command that makes no folder
+        return
     with suppress(OSError):
         if [path.name for path in folder.iterdir()] == [log]:
             (folder / log).unlink()

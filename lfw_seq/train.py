@@ -56,6 +56,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     folder, name = Path(cfg.run_dir), runs.config_hash(cfg)
     with runs.claimed(folder, name):
         prepare_process(cfg)
+        from lfw_seq.callbacks.card import Card
         from lfw_seq.classifier import Classifier
         from lfw_seq.data.module import build
 
@@ -68,6 +69,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         )
         check_choice("monitor", cfg.monitor, classifier.monitored("val"))
         trainer = build_trainer(cfg)
+        trainer.callbacks.append(Card(plain(cfg), data))  # type: ignore[attr-defined]
         log.info("%s", summary.describe(data, net))
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")

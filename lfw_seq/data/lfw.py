@@ -55,6 +55,11 @@ class LFW:
         if self.slice_ is not None and not all(0 <= start < stop <= 250 for start, stop in self.slice_):
             raise UsageError(f"data.slice_={self.slice_}: expected [[from, to], [from, to]] inside the 250 x 250 photo")
 
+    @property
+    def crop(self) -> list[float]:
+        """`slice_` as fractions of a photo: top, bottom, left, right."""
+        return [edge / 250 for part in self.slice_ or ((0, 250), (0, 250)) for edge in part]
+
     def load(self) -> Faces:
         """Find, download or decode the photos.
 

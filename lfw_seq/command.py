@@ -21,11 +21,14 @@ from lfw_seq.errors import USAGE_ERRORS, UsageError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 USAGE_STATUS = 2
+# Keys that hold a path: one may have spaces, commas, brackets or letters that Hydra's grammar has no place for.
+PATHS = ("run", "against", "faces", "images", "out", "data.root", "data.data_home", "hydra.run.dir", "hydra.sweep.dir")
 T = TypeVar("T")
 
 
 def start(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function as a command; a config that cannot be composed ends in one line."""
+    sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
     if os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv:
         main()
         return
@@ -34,6 +37,14 @@ def start(main: Callable[[], Any]) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         _stop(_hydra_message(error))
+
+
+def quoted(word: str) -> str:
+    """A word of the command line, quoted for Hydra when it is a path; a list of paths stays one, for a sweep."""
+    key, _, path = word.partition("=")
+    if key not in PATHS or path in ("", "null") or path[0] in "'\"" or ("," in path and not Path(path).exists()):
+        return word
+    return "{}='{}'".format(key, path.replace("'", r"\'"))
 
 
 def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T:

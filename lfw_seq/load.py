@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CARD = "lfw_seq"  # the checkpoint's key
 FORMAT = 1
 CARD_TYPES = {"config": dict, "class_names": list, "shape": list, "fingerprint": str, "reading": dict}
+CONFIG_KEYS = {"model", "data", "trainer", "split_seed"}
 READING_KEYS = {"crop", "height", "width", "color", "order"}
 
 
@@ -115,7 +116,7 @@ def load_run(folder: str | Path) -> Run:
         shape=(steps, features),
         fingerprint=card["fingerprint"],
         reading=Reading(**card["reading"]),
-        net=rebuild(path, card["config"].get("model"), shape, checkpoint["state_dict"]),
+        net=rebuild(path, card["config"]["model"], shape, checkpoint["state_dict"]),
     )
 
 
@@ -159,6 +160,8 @@ def check_card(path: Path, card: Any) -> dict[str, Any]:
     for key, kind in CARD_TYPES.items():
         if not isinstance(card.get(key), kind):
             raise UsageError(f"{path}: its card has no proper {key!r}; train the run again")
+    if missing := CONFIG_KEYS - card["config"].keys():
+        raise UsageError(f"{path}: its config has no {missing.pop()!r}; train the run again")
     sizes = [card["reading"].get("height"), card["reading"].get("width"), *card["shape"]]
     whole = len(sizes) == 4 and all(isinstance(size, int) and 0 < size <= 2**16 for size in sizes)
     named = card["class_names"] and all(isinstance(name, str) for name in card["class_names"])

@@ -88,3 +88,16 @@ def checked_class(target: Any, package: str, base_module: str = "builtins", base
     if not inspect.isclass(found) or found.__module__ != module or not issubclass(found, parent):
         raise refusal
     return found
+
+
+def checked_source(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of `conf/data` out of a file, once they name a source of ours and hold nothing else to build.
+
+    Raises:
+        UsageError: a `_target_` outside lfw_seq.data, or nested keys.
+    """
+    checked_class(config.get("_target_"), "lfw_seq.data")
+    for key, value in config.items():
+        if isinstance(value, dict) or "${" in str(value) or (str(key).startswith("_") and key != "_target_"):
+            raise UsageError(f"data.{key}={value}: refused; expected a plain value")
+    return dict(config)

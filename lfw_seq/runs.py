@@ -143,6 +143,22 @@ def write_predictions(
     write_text(path, text.getvalue())
 
 
+def read_predictions(path: Path) -> tuple[list[str], list[int], list[list[float]], list[str]]:
+    """What `write_predictions` wrote: files, truth, probabilities and names.
+
+    Raises:
+        UsageError: the file is missing or no such table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        names = header[3:]
+        truth = [names.index(row[1]) for row in rows]
+        return [row[0] for row in rows], truth, [[float(cell) for cell in row[3:]] for row in rows], names
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(f"{path}: not a table of predictions ({error}); run the training again") from error
+
+
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that make the numbers."""
     return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}

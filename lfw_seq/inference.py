@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lfw_seq.data.faces import check_pixels
 from lfw_seq.errors import UsageError, check_choice
 from lfw_seq.load import Run
 
@@ -31,12 +30,7 @@ def logits(run: Run, rows: Tensor, batch_size: int | None = None) -> Tensor:
 
 
 def probabilities(run: Run, images: NDArray[np.float32], batch_size: int | None = None) -> NDArray[np.float32]:
-    """Probabilities (N, C) of images (N, H, W[, 3]).
-
-    Raises:
-        UsageError: pixels outside [0, 1].
-    """
-    check_pixels(images)
+    """Probabilities (N, C) of images (N, H, W[, 3]) in [0, 1]."""
     rows = torch.from_numpy(run.reading.rows(images))
     answer: NDArray[np.float32] = logits(run, rows, batch_size).softmax(dim=1).numpy()
     return answer

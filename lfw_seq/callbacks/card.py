@@ -17,7 +17,7 @@ class Card(Callback):
 
     def __init__(self, config: dict[str, Any], data: FaceRows) -> None:
         images, crop = data.faces.images, data.source.crop
-        self.card = {
+        self.card: dict[str, Any] = {
             "format": FORMAT,
             "config": config,
             "class_names": list(data.faces.names),

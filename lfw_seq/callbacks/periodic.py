@@ -1,0 +1,80 @@
+"""Callbacks that look at a net now and then, and never get in its way."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning import Callback, Trainer
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from lfw_seq.classifier import Classifier
+from lfw_seq.data.module import FaceRows
+from lfw_seq.errors import check_real, check_whole
+from lfw_seq.tensorboard import writer_of
+
+
+class Periodic(Callback):
+    """Shows something every few epochs, and once more at the end, of the best weights.
+
+    A turn is passed over while the callback has had more than its share of the run's time. What it shows takes no
+    random number: a run is the same to the last bit with it and without it.
+
+    Attributes:
+        every_n_epochs: how often.
+        time_share: of the time since training began, in (0, 1]; 1 passes no turn over.
+    """
+
+    def __init__(self, every_n_epochs: int, time_share: float) -> None:
+        name = f"callbacks.{type(self).__name__.lower()}"
+        check_whole(f"{name}.every_n_epochs", every_n_epochs)
+        check_real(f"{name}.time_share", time_share, 0, 1.001, open_low=True)
+        self.every_n_epochs, self.time_share = every_n_epochs, time_share
+        self.started = self.spent = 0.0
+
+    def show(self, writer: SummaryWriter, data: FaceRows, model: Classifier, stage: str, step: int) -> None:
+        """Write to TensorBoard.
+
+        Args:
+            writer: where to.
+            data: the faces.
+            model: in evaluation mode.
+            stage: "val" while training, "test" at the end.
+            step: the epoch, from 1.
+        """
+        raise NotImplementedError
+
+    def on_train_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Start the clock."""
+        self.started, self.spent = time.perf_counter(), 0.0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Show, when it is time and there is time."""
+        begun = time.perf_counter()
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every_n_epochs == 0 and self.spent <= self.time_share * (begun - self.started):
+            self._show(trainer, pl_module, "val", epoch)
+            self.spent += time.perf_counter() - begun
+
+    def on_test_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Show what the best weights do."""
+        self._show(trainer, pl_module, "test", trainer.current_epoch)
+
+    def _show(self, trainer: Trainer, model: Classifier, stage: str, step: int) -> None:
+        writer, data = writer_of(trainer), trainer.datamodule  # type: ignore[attr-defined]
+        if writer is not None:
+            with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+                self.show(writer, data, model, stage, step)
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """A net without dropout; on a GPU without cuDNN, whose recurrent layers have no gradient then."""
+    training = net.training
+    net.eval()
+    try:
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        net.train(training)

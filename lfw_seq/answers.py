@@ -108,7 +108,10 @@ def ask_split(cfg: DictConfig, run: Run) -> Answers:
             f"reads {', '.join(run.names[:9])} in {run.shape[0]} of {run.shape[1]}: set the keys of data, or use faces="
         )
     tested, own = data.indices["test"], own and data.faces.fingerprint == run.fingerprint
-    logits = {stage: read(run, data.tensors[stage][0]) for stage in ("val", "test")}
+    logits = {
+        stage: read(run, torch.from_numpy(run.reading.rows(data.faces.images[data.indices[stage]])))
+        for stage in ("val", "test")
+    }
     truth = {stage: data.tensors[stage][1] for stage in logits}
     files = tuple(data.faces.files[index] for index in tested)
     unknown = data.source.strangers() if isinstance(data.source, LFW) else None

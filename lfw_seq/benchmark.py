@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from lfw_seq import command, runs
 from lfw_seq.errors import check_choice, check_whole
-from lfw_seq.train import build_net, build_optimizer, build_trainer, plain, prepare_process
+from lfw_seq.train import build_classifier, build_net, build_trainer, plain, prepare_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +31,10 @@ WARM_UP = 2
 @hydra.main(config_path=str(command.CONF), config_name="benchmark", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """The command: a table on the terminal, JSON in `out`."""
-    result = command.run(benchmark, cfg)
-    for line in table(result):
-        print(line)
-    print(f"  in {cfg.out}")
+    if result := command.run(benchmark, cfg):
+        for line in table(result):
+            print(line)
+        print(f"  in {cfg.out}")
 
 
 def benchmark(cfg: DictConfig) -> dict[str, Any]:
@@ -67,14 +67,13 @@ def time_epochs(cfg: DictConfig) -> list[tuple[float, float]]:
     """
     from lightning import Callback, LightningModule, Trainer
 
-    from lfw_seq.classifier import Classifier
     from lfw_seq.data.module import build
 
     data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
     data.setup()
     net = build_net(cfg, data)
-    optimizer = build_optimizer(cfg, net)
-    bare_epoch = bare_loop(copy.deepcopy(net), optimizer, data)
+    classifier = build_classifier(cfg, net, data)
+    bare_epoch = bare_loop(copy.deepcopy(net), classifier.optimizer, data)
     seconds: list[tuple[float, float]] = []
 
     class Alternate(Callback):
@@ -96,7 +95,6 @@ def time_epochs(cfg: DictConfig) -> list[tuple[float, float]]:
     cfg.callbacks.early_stopping.patience = cfg.trainer.max_epochs
     trainer = build_trainer(cfg)
     trainer.callbacks.insert(0, Alternate())  # type: ignore[attr-defined]
-    classifier = Classifier(net, optimizer, len(data.faces.names), cfg.loss.label_smoothing, None)
     trainer.fit(classifier, data)
     return seconds
 

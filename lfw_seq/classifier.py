@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterable
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
 
 from lfw_seq.errors import UsageError, check_real
 from lfw_seq.metrics import classification_metrics
 
 Batch = tuple[Tensor, Tensor]
+Schedule = Callable[..., LRScheduler]  # of the optimizer and `total_steps`
 
 
 class Classifier(LightningModule):
@@ -30,6 +33,10 @@ class Classifier(LightningModule):
         num_classes: C.
         label_smoothing: share of the target spread over all people, in [0, 1).
         class_weights: weight of each person in the training loss, C positive numbers; None weighs all alike.
+        standardize: what the net reads, from rows as the source gives them; part of the saved state.
+        augment: changes training rows and their ids, after `standardize`.
+        mirror: swaps left and right: outside training the logits are the mean over the rows and their mirror.
+        schedule: builds the scheduler that sets the learning rate of each step.
     """
 
     def __init__(
@@ -39,6 +46,10 @@ class Classifier(LightningModule):
         num_classes: int,
         label_smoothing: float,
         class_weights: list[float] | None,
+        standardize: nn.Module | None = None,
+        augment: Callable[[Tensor, Tensor], Batch] | None = None,
+        mirror: Callable[[Tensor], Tensor] | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         super().__init__()
         check_real("loss.label_smoothing", label_smoothing, 0, 1)
@@ -47,6 +58,8 @@ class Classifier(LightningModule):
                 f"loss.class_weights={class_weights}: expected {num_classes} positive numbers, one a person"
             )
         self.net, self.optimizer, self.label_smoothing = net, optimizer, label_smoothing
+        self.standardize = standardize or nn.Identity()
+        self.augment, self.mirror, self.schedule = augment, mirror, schedule
         self.weight: Tensor | None
         self.register_buffer("weight", None if class_weights is None else torch.tensor(class_weights), persistent=False)
         metrics = classification_metrics(num_classes)
@@ -56,8 +69,14 @@ class Classifier(LightningModule):
         self.values: dict[str, Tensor] = {}
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Logits (B, C)."""
+        """Logits (B, C) of rows as the source gives them."""
+        return self._read(self.standardize(rows))
+
+    def _read(self, rows: Tensor) -> Tensor:
+        """Logits (B, C) of standardised rows."""
         logits: Tensor = self.net(rows)
+        if self.mirror is not None and not self.training:
+            logits = (logits + self.net(self.mirror(rows))) / 2
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -76,7 +95,10 @@ class Classifier(LightningModule):
     def _step(self, batch: Batch, stage: str) -> Batch:
         """Read a batch and keep what it said: metrics are computed once an epoch, not once a step."""
         rows, targets = batch
-        logits = self(rows)
+        rows = self.standardize(rows)
+        if self.augment is not None and stage == "train":
+            rows, targets = self.augment(rows, targets)
+        logits = self._read(rows)
         self.seen[stage].append((logits.detach(), targets))
         return logits, targets
 
@@ -124,6 +146,10 @@ class Classifier(LightningModule):
             *(f"{stage}/{name}" for name in self._metrics(stage) if name != "f1_per_person"),
         )
 
-    def configure_optimizers(self) -> Optimizer:
-        """The optimizer of the config."""
-        return self.optimizer(self.net.parameters())
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer of the config, and what sets its rate step by step."""
+        optimizer = self.optimizer(self.net.parameters())
+        if self.schedule is None:
+            return optimizer
+        scheduler = self.schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -7,36 +7,44 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from lfw_seq.errors import USAGE_ERRORS, UsageError
+from lfw_seq import CONF as CONF
+from lfw_seq import search, sweeps
+from lfw_seq.errors import USAGE_ERRORS, describe
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 USAGE_STATUS = 2
 # Keys that hold a path: one may have spaces, commas, brackets or letters that Hydra's grammar has no place for.
 PATHS = ("run", "against", "faces", "images", "out", "data.root", "data.data_home", "hydra.run.dir", "hydra.sweep.dir")
-T = TypeVar("T")
 
 
 def start(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function as a command; a config that cannot be composed ends in one line."""
     sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
+    if sweeps.finished_before():
+        return
+    search.register()
     if os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv:
         main()
-        return
+        raise SystemExit(sweeps.finish())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         _stop(_hydra_message(error))
+    except Exception as error:
+        if sweeps.current is None:
+            raise
+        raise SystemExit(sweeps.finish(error)) from None
+    raise SystemExit(sweeps.finish())
 
 
 def quoted(word: str) -> str:
@@ -47,25 +55,21 @@ def quoted(word: str) -> str:
     return "{}='{}'".format(key, path.replace("'", r"\'"))
 
 
-def run(task: Callable[[DictConfig], T], cfg: DictConfig) -> T:
-    """Run a command's task in its Hydra job; a user's mistake ends in one line."""
+def run(task: sweeps.Task, cfg: DictConfig) -> dict[str, Any] | None:
+    """Run a command's task in its Hydra job; a user's mistake ends in one line. For a multirun see `sweeps.run_job`.
+
+    Returns:
+        What the task returned; None for a job of a multirun that did not finish.
+    """
+    if sweeps.in_sweep() and "run_dir" in cfg:
+        return sweeps.run_job(task, cfg)
     try:
         return task(cfg)
     except USAGE_ERRORS as error:
         _remove_unused(HydraConfig.get())
         if cfg.debug:
             raise
-        _stop(_message(error))
-
-
-def _message(error: Exception) -> str:
-    """The mistake itself, out of the wrapping Hydra puts around what a constructor raises."""
-    cause = error.__cause__
-    if isinstance(error, InstantiationException) and cause is not None:
-        key = re.search(r"full_key: (\S+)", str(error))
-        where = "" if isinstance(cause, UsageError) or key is None else f"{key[1]}: "
-        return f"{where}{cause}"
-    return str(error) if isinstance(error, UsageError) else _hydra_message(error)
+        _stop(_hydra_message(error) if isinstance(error, OmegaConfBaseException) else describe(error))
 
 
 def _hydra_message(error: Exception) -> str:

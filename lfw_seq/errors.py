@@ -1,6 +1,7 @@
 """The user's mistakes: raised where the value is seen, printed as one line by `lfw_seq.command`."""
 
 import math
+import re
 
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
@@ -12,6 +13,17 @@ class UsageError(ValueError):
 
 # A config that cannot be built is a mistake of the user too.
 USAGE_ERRORS = (UsageError, InstantiationException, OmegaConfBaseException)
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, without the wrapping Hydra puts around what a constructor raises."""
+    cause = error.__cause__
+    if isinstance(error, InstantiationException) and cause is not None:
+        key = re.search(r"full_key: (\S+)", str(error))
+        text = str(cause) if isinstance(cause, UsageError) or key is None else f"{key[1]}: {cause}"
+    else:
+        text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> None:

@@ -26,8 +26,9 @@ EVALUATION = "evaluation.json"
 def main(cfg: DictConfig) -> None:
     """The command: the closing table on the terminal, everything else in `out`."""
     result = command.run(evaluate, cfg)
-    print("\n".join(closing_lines(result)))
-    print(f"  in {cfg.out}")
+    if result:
+        print("\n".join(closing_lines(result)))
+        print(f"  in {cfg.out}")
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:

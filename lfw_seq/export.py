@@ -100,7 +100,7 @@ def rows_to_check(cfg: DictConfig, run: Run) -> tuple[Tensor, str]:
         return torch.rand(
             DRAWN, *run.shape, generator=torch.Generator().manual_seed(0)
         ), "drawn inputs (no test images)"
-    return data.tensors["test"][0], "test images"
+    return torch.from_numpy(run.reading.rows(data.faces.images[data.indices["test"]])), "test images"
 
 
 def check(expected: NDArray[np.float32], found: NDArray[np.float32], path: Path) -> float:

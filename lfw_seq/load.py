@@ -19,12 +19,14 @@ from lfw_seq.rebuild import rebuild
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
+
+    from lfw_seq.data.layout import Layout
+    from lfw_seq.reader import Reader
 
 CARD = "lfw_seq"  # the checkpoint's key
 FORMAT = 1
 CARD_TYPES = {"config": dict, "class_names": list, "shape": list, "fingerprint": str, "reading": dict}
-CONFIG_KEYS = {"model", "data", "trainer", "split_seed"}
+CONFIG_KEYS = {"model", "data", "trainer", "split_seed", "test_mirror"}
 READING_KEYS = {"crop", "height", "width", "color", "order"}
 
 
@@ -55,6 +57,13 @@ class Reading:
         from lfw_seq.data.images import read_image
 
         return read_image(path, self.crop, self.height, self.width, self.color)
+
+    @property
+    def layout(self) -> Layout:
+        """Where an image's pixels lie in its sequence."""
+        from lfw_seq.data.layout import Layout
+
+        return Layout(self.order == "columns", 3 if self.color else 1)
 
     def rows(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Images (B, height, width[, 3]) in [0, 1] as rows (B, T, F)."""
@@ -87,7 +96,7 @@ class Run:
     shape: tuple[int, int]
     fingerprint: str
     reading: Reading
-    net: nn.Module
+    net: Reader
 
 
 def load_run(folder: str | Path) -> Run:
@@ -107,6 +116,7 @@ def load_run(folder: str | Path) -> Run:
     card = check_card(path, checkpoint.get(CARD))
     steps, features = card["shape"]
     shape = {"num_features": features, "num_rows": steps, "num_classes": len(card["class_names"])}
+    reading = Reading(**card["reading"])
     return Run(
         folder=root,
         checkpoint=path,
@@ -115,8 +125,8 @@ def load_run(folder: str | Path) -> Run:
         names=tuple(card["class_names"]),
         shape=(steps, features),
         fingerprint=card["fingerprint"],
-        reading=Reading(**card["reading"]),
-        net=rebuild(path, card["config"]["model"], shape, checkpoint["state_dict"]),
+        reading=reading,
+        net=rebuild(path, card["config"], shape, reading.layout, checkpoint["state_dict"]),
     )
 
 

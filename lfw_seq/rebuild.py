@@ -6,42 +6,65 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lfw_seq.errors import UsageError
+from lfw_seq.errors import UsageError, check_real
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-NET = "net."  # what the net's weights are called in a classifier's state
+    from lfw_seq.data.layout import Layout
+    from lfw_seq.reader import Reader
 
 
-def rebuild(path: Path, model: Any, shape: Mapping[str, int], state: Mapping[str, Tensor]) -> nn.Module:
-    """The net a card describes with the weights of its checkpoint, in evaluation mode.
+def rebuild(
+    path: Path, config: Mapping[str, Any], shape: Mapping[str, int], layout: Layout, state: Mapping[str, Tensor]
+) -> Reader:
+    """The reader a card describes with the state of its checkpoint, in evaluation mode.
 
     It is built without memory first: a card cannot ask for more than the weights that came with it.
+
+    Args:
+        path: of the checkpoint, for messages.
+        config: of the run.
+        shape: what a net's constructor takes beside its config.
+        layout: of the run's images.
+        state: a classifier's.
 
     Raises:
         UsageError: the card describes no net of ours, or the weights are another net's.
     """
     import torch
 
-    weights = {name.removeprefix(NET): value for name, value in state.items() if name.startswith(NET)}
     try:
         with torch.device("meta"):
-            sketch = instantiate_model(model, shape)
+            sketch = sketched(config, shape, layout)
         wanted = {name: value.shape for name, value in sketch.state_dict().items()}
-        if wanted != {name: value.shape for name, value in weights.items()} or len(weights) != len(state):
-            raise UsageError(f"{path}: its weights are not those of its model={model.get('_target_')}")
-        net: nn.Module = instantiate_model(model, shape)
-        net.load_state_dict(weights)
+        if wanted != {name: value.shape for name, value in state.items()}:
+            raise UsageError(f"{path}: its weights are not those of its model={config['model'].get('_target_')}")
+        reader = sketched(config, shape, layout)
+        reader.load_state_dict(state)
     except UsageError:
         raise
-    except (AttributeError, ImportError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UsageError(f"{path}: its model cannot be built: {error}") from error
-    net.eval()
-    return net
+    reader.eval()
+    return reader
+
+
+def sketched(config: Mapping[str, Any], shape: Mapping[str, int], layout: Layout) -> Reader:
+    """The reader of a config, its weights as they begin."""
+    from lfw_seq.data.standardize import Standardize
+    from lfw_seq.reader import Reader
+
+    data, scale = config["data"], config["data"]["pixel_scale"]
+    check_real("data.pixel_scale", scale, 0, 256, open_low=True)
+    standardize = Standardize(data["standardize"], shape["num_rows"], shape["num_features"])
+    return Reader(
+        instantiate_model(config["model"], shape), standardize, float(scale), layout if config["test_mirror"] else None
+    )
 
 
 def instantiate_model(node: Any, shape: Mapping[str, int] | None = None) -> Any:
@@ -60,12 +83,15 @@ def instantiate_model(node: Any, shape: Mapping[str, int] | None = None) -> Any:
         if shape is not None:
             raise UsageError(f"model={node}: expected keys of conf/model with a _target_")
         return node
-    arguments = {key: instantiate_model(value) for key, value in node.items() if key != "_target_"}
+    later = shape is None and node.get("_partial_") is True  # the net around it gives this part its shape
+    special = ("_target_", "_partial_") if later else ("_target_",)
+    arguments = {key: instantiate_model(value) for key, value in node.items() if key not in special}
     if hydras := [key for key in arguments if re.fullmatch(r"_\w+_", str(key))]:
         raise UsageError(f"model.{hydras[0]}: not allowed in a checkpoint")
     if "_target_" not in node and shape is None:
         return arguments
-    return checked_class(node.get("_target_"), "lfw_seq.models", "torch.nn", "Module")(**arguments, **(shape or {}))
+    built = checked_class(node.get("_target_"), "lfw_seq.models", "torch.nn", "Module")
+    return partial(built, **arguments) if later else built(**arguments, **(shape or {}))
 
 
 def checked_class(target: Any, package: str, base_module: str = "builtins", base: str = "object") -> Any:

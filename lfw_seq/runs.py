@@ -13,19 +13,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq.errors import USAGE_ERRORS, UsageError
+from lfw_seq.errors import USAGE_ERRORS, UsageError, describe
 
 RESULT = "result.json"
 PREDICTIONS = "predictions.csv"
+LOCK = ".lock"
 PACKAGES = ("lfw_seq", "torch", "lightning", "torchmetrics", "scikit-learn", "hydra-core", "numpy", "pillow")
 # Where a run is, how it is shown and what computes it: keys that leave the experiment the same.
 NOT_HASHED = (
     "run_dir",
     "debug",
+    "trial",
+    "callbacks.pruning.trial",
+    "callbacks.pruning.journal",
+    "fail_fast",
     "logger",
     "callbacks.console",
     "callbacks.history",
@@ -51,46 +56,80 @@ NOT_HASHED = (
 )
 
 
+class InUse(UsageError):
+    """Another process is writing the folder."""
+
+
 @contextmanager
-def claimed(folder: Path, config_hash: str) -> Iterator[None]:
+def claimed(folder: Path, name: str) -> Iterator[None]:
     """Own a run folder: made when missing, locked until the end, and never one that holds a finished run.
 
     A user's mistake leaves the folder as it was; any other error is kept in result.json.
 
+    Args:
+        folder: the run folder.
+        name: the experiment's hash; an unfinished run of another experiment is not gone on with.
+
     Raises:
-        UsageError: the folder holds a finished run, or another process is writing it.
+        InUse: another process is writing the folder.
+        UsageError: the folder holds a finished run, or an unfinished one of another experiment.
     """
     before = set(folder.iterdir()) if folder.is_dir() else set()
     folder.mkdir(parents=True, exist_ok=True)
-    if is_complete(folder):
-        raise UsageError(f"{folder} holds a finished run: choose another hydra.run.dir, or remove it")
-    with (folder / ".lock").open("w") as lock:
+    with (folder / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process, however it ends
         except BlockingIOError:
-            raise UsageError(
-                f"{folder} is being written by another process: wait for it, or choose another folder"
-            ) from None
+            raise InUse(f"{folder} is being written by another process: wait, or choose another folder") from None
         try:
+            _own(folder, lock, name)
             yield
         except USAGE_ERRORS:
             if not before:
-                (folder / ".lock").unlink()
+                (folder / LOCK).unlink()
             raise
         except Exception as error:
-            write_json(
-                folder / RESULT,
-                {"status": "failed", "config_hash": config_hash, "error": f"{type(error).__name__}: {error}"},
-            )
+            write_failure(folder, name, error)
             raise
 
 
-def is_complete(folder: Path) -> bool:
-    """Whether a folder holds a finished run."""
+def _own(folder: Path, lock: IO[str], name: str) -> None:
+    """Write the experiment's hash into the lock, unless the folder belongs to another run."""
+    if read_result(folder):
+        raise UsageError(f"{folder} holds a finished run: choose another hydra.run.dir, or remove it")
+    lock.seek(0)
+    owner = lock.read()
+    if owner not in ("", name) and (folder / "checkpoints").is_dir():
+        raise UsageError(
+            f"{folder} holds an unfinished run of other settings: choose another hydra.run.dir, or remove it"
+        )
+    lock.truncate(0)
+    lock.write(name)
+    lock.flush()
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run; None where none is finished."""
     try:
-        return bool(json.loads((folder / RESULT).read_text())["status"] == "complete")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        result = json.loads((folder / RESULT).read_text())
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and result.get("status") == "complete" else None
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is writing the folder."""
+    with (folder / LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def write_failure(folder: Path, name: str, error: BaseException) -> None:
+    """Keep in result.json why a run failed."""
+    write_json(folder / RESULT, {"status": "failed", "config_hash": name, "error": describe(error)})
 
 
 def config_hash(cfg: DictConfig) -> str:
@@ -100,7 +139,7 @@ def config_hash(cfg: DictConfig) -> str:
         *groups, name = key.split(".")
         node = plain
         for group in groups:
-            node = node.get(group, {})
+            node = node.get(group) or {}
         node.pop(name, None)
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

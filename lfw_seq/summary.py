@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from lfw_seq.classifier import Classifier
     from lfw_seq.data.module import FaceRows
 
 
-def final_metrics(classifier: Classifier, data: FaceRows) -> dict[str, Any]:
+class Answered(Protocol):
+    """What has been validated and tested: a classifier, or a baseline."""
+
+    values: dict[str, Tensor]  # metrics by stage/name
+    probabilities: dict[str, Tensor]  # (N, C) by stage
+
+
+def final_metrics(classifier: Answered, data: FaceRows) -> dict[str, Any]:
     """The best epoch's validation and test metrics, and what always answering the most frequent person would get."""
     metrics: dict[str, Any] = {}
     for name, value in classifier.values.items():

@@ -16,6 +16,10 @@ DPI = 90
 class EpochLogger(TensorBoardLogger):
     """Lightning's logger, but metrics stand at their epoch, from 1, so that runs with other batch sizes compare."""
 
+    def go_on_after(self, epochs: int) -> None:
+        """Replace what an interrupted run logged after so many epochs; before anything is logged."""
+        self._kwargs["purge_step"] = epochs + 1
+
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers; Lightning adds the epoch, counted from 0, to those of its hooks."""
         values = dict(metrics)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
-import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq import command, runs, summary
+from lfw_seq import command, runs, summary, sweeps
 from lfw_seq.errors import UsageError, check_choice, check_whole
 
 if TYPE_CHECKING:  # torch and Lightning take seconds to import: inside the task, so that --help stays fast
     from collections.abc import Callable, Iterable
 
-    from lightning import Trainer
+    from lightning import Callback, Trainer
     from torch import nn
     from torch.optim import Optimizer
 
@@ -35,8 +35,9 @@ MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, 
 def main(cfg: DictConfig) -> float:
     """The command; returns the best validation value of `monitor` for Hydra's sweepers."""
     result = command.run(train, cfg)
-    print(summary.closing_table(result, cfg.run_dir))
-    return float(result["metrics"][cfg.monitor])
+    if result and not sweeps.in_sweep():
+        print(summary.closing_table(result, cfg.run_dir))
+    return float(result["metrics"][cfg.monitor]) if result else math.nan
 
 
 def train(cfg: DictConfig) -> dict[str, Any]:
@@ -51,22 +52,17 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UsageError: a value, a file or a folder that the user has to mend.
     """
-    started = time.perf_counter()
     check_root(cfg)
     folder, name = Path(cfg.run_dir), runs.config_hash(cfg)
     with runs.claimed(folder, name):
         prepare_process(cfg)
         from lfw_seq.callbacks.card import Card
-        from lfw_seq.classifier import Classifier
         from lfw_seq.data.module import build
 
         data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
         data.setup()
         net = build_net(cfg, data)
-        optimizer = build_optimizer(cfg, net)
-        classifier = Classifier(
-            net, optimizer, len(data.faces.names), cfg.loss.label_smoothing, class_weights(cfg, data)
-        )
+        classifier = build_classifier(cfg, net, data)
         check_choice("monitor", cfg.monitor, classifier.monitored("val"))
         trainer = build_trainer(cfg)
         trainer.callbacks.append(Card(plain(cfg), data))  # type: ignore[attr-defined]
@@ -74,7 +70,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
         runs.save_config(cfg, folder, overrides())
-        trainer.fit(classifier, data)
+        trainer.fit(classifier, data, ckpt_path=last_checkpoint(trainer, folder), weights_only=True)
         best_epoch = restore_best(trainer, classifier)
         trainer.validate(classifier, data, verbose=False)
         trainer.test(classifier, data, verbose=False)
@@ -82,15 +78,17 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         result = {
             "status": "complete",
             "config_hash": name,
+            "config": plain(cfg),
             "data": summary.data_card(data),
             "model": {"name": model_name(cfg), "parameters": summary.count_parameters(net)},
             "metrics": summary.final_metrics(classifier, data),
             "best_epoch": best_epoch,
             "epochs": trainer.current_epoch,
-            "seconds": round(time.perf_counter() - started, 1),
+            "seconds": round(seconds(trainer), 1),
             "versions": runs.versions(),
             "git": runs.git_state(),
         }
+        forget_before(folder)
         runs.write_json(folder / runs.RESULT, result)
     return result
 
@@ -112,6 +110,7 @@ def prepare_process(cfg: DictConfig) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices found, tips
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")  # Lightning's to mend
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists", module="lightning")  # claimed by us
     torch.set_num_threads(cfg.threads)
     seed_everything(cfg.seed)
 
@@ -157,6 +156,25 @@ def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Pa
     return optimizer
 
 
+def build_classifier(cfg: DictConfig, net: nn.Module, data: FaceRows) -> Classifier:
+    """The net with its loss, its optimizer and schedule, and what changes the rows before it reads them."""
+    from hydra.utils import instantiate
+
+    from lfw_seq.classifier import Classifier
+
+    return Classifier(
+        net,
+        build_optimizer(cfg, net),
+        len(data.faces.names),
+        cfg.loss.label_smoothing,
+        class_weights(cfg, data),
+        data.standardizer(),
+        instantiate(cfg.augment)(layout=data.layout, num_classes=len(data.faces.names)),
+        data.layout.mirror if cfg.test_mirror else None,
+        instantiate(cfg.schedule) if cfg.schedule else None,
+    )
+
+
 def build_trainer(cfg: DictConfig) -> Trainer:
     """Lightning's Trainer with the callbacks and loggers of the config."""
     from hydra.utils import instantiate
@@ -178,6 +196,37 @@ def class_weights(cfg: DictConfig, data: FaceRows) -> list[float] | None:
     return weights
 
 
+def last_checkpoint(trainer: Trainer, folder: Path) -> Path | None:
+    """Where an interrupted run goes on; TensorBoard forgets what it logged after that."""
+    from lfw_seq.checkpoints import find_last
+    from lfw_seq.tensorboard import EpochLogger
+
+    found = find_last(folder / "checkpoints")
+    if found is None:
+        return None
+    path, epochs = found
+    log.info("Going on after epoch %s of an interrupted run", epochs)
+    for logger in trainer.loggers:
+        if isinstance(logger, EpochLogger):
+            logger.go_on_after(epochs)
+    return path
+
+
+def forget_before(folder: Path) -> None:
+    """Remove the checkpoint before the last: a finished run needs none to fall back on."""
+    from lfw_seq.checkpoints import BEFORE
+
+    (folder / "checkpoints" / BEFORE).unlink(missing_ok=True)
+
+
+def seconds(trainer: Trainer) -> float:
+    """What the run took, up to now."""
+    from lfw_seq.callbacks.resume import Resume
+
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback.elapsed() for callback in callbacks if isinstance(callback, Resume)), math.nan)
+
+
 def restore_best(trainer: Trainer, classifier: Classifier) -> int:
     """Load the weights of the best epoch, or keep the last where none was kept; its number from 1."""
     import torch
@@ -192,7 +241,7 @@ def restore_best(trainer: Trainer, classifier: Classifier) -> int:
     return trainer.current_epoch
 
 
-def write_predictions(folder: Path, classifier: Classifier, data: FaceRows) -> None:
+def write_predictions(folder: Path, classifier: summary.Answered, data: FaceRows) -> None:
     """Write predictions.csv, one row per test image."""
     tested = data.indices["test"]
     runs.write_predictions(

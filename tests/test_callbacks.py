@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lfw_seq.callbacks.plateau import PlateauScheduler
-from lfw_seq.callbacks.seeds import EpochSeeds
+from lfw_seq.callbacks.resume import Resume
 from lfw_seq.data.batches import Batches
 
 from .conftest import Compose
@@ -118,10 +118,10 @@ def test_the_plateau_goes_on_from_a_checkpoint(fit: Fit, tmp_path: Path) -> None
 
 
 def test_random_draws_are_a_function_of_seed_and_epoch(fit: Fit, tmp_path: Path) -> None:
-    whole = fit([1.0] * 4, EpochSeeds(0)).draws
+    whole = fit([1.0] * 4, Resume(0)).draws
     assert len(set(whole)) == 4
     torch.rand(7)
-    assert fit([1.0] * 4, EpochSeeds(0)).draws == whole
-    assert fit([1.0] * 4, EpochSeeds(1)).draws != whole
-    fit([1.0] * 4, EpochSeeds(0), epochs=2)
-    assert fit([1.0] * 4, EpochSeeds(0), resume=str(tmp_path / "end.ckpt")).draws == whole[2:]
+    assert fit([1.0] * 4, Resume(0)).draws == whole
+    assert fit([1.0] * 4, Resume(1)).draws != whole
+    fit([1.0] * 4, Resume(0), epochs=2)
+    assert fit([1.0] * 4, Resume(0), resume=str(tmp_path / "end.ckpt")).draws == whole[2:]

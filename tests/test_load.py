@@ -42,7 +42,7 @@ def test_a_run_comes_back_with_its_best_weights(run: Path) -> None:
     assert back.epoch == checkpoint["epoch"] + 1
     assert not back.net.training
     for name, value in back.net.state_dict().items():
-        assert torch.equal(value, checkpoint["state_dict"][f"net.{name}"])
+        assert torch.equal(value, checkpoint["state_dict"][name])
     assert back.names == tuple(f"Person {index}" for index in range(1, 8))
     assert back.shape == (50, 37)
     assert (back.reading.height, back.reading.width, back.reading.order) == (50, 37, "top_down")
@@ -144,6 +144,7 @@ def test_a_card_asks_for_no_more_than_its_weights(run: Path, tmp_path: Path) -> 
 
 
 def test_hydras_other_keys_are_refused() -> None:
-    with pytest.raises(UsageError, match="_partial_"):
-        instantiate_model({"_target_": "lfw_seq.models.mlp.MLP", "_partial_": True}, {})
+    for key in ("_partial_", "_recursive_", "_args_"):
+        with pytest.raises(UsageError, match=key):
+            instantiate_model({"_target_": "lfw_seq.models.mlp.MLP", key: True}, {})
     assert checked_class("lfw_seq.data.synthetic.Synthetic", "lfw_seq.data").__name__ == "Synthetic"

@@ -4,14 +4,19 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lfw_seq.errors import UsageError
+from lfw_seq.models.encoded import TwoReaders
+from lfw_seq.models.encoders import ResidualStack, RowConvolution, RowWindows, WindowConvolution
 from lfw_seq.models.mlp import MLP
 from lfw_seq.models.recurrent import CELLS, POOLINGS, RecurrentReader
 from lfw_seq.models.reference import Gates, ReferenceLSTM, read_cell, update_cell
+
+from .conftest import Compose
 
 SHAPE = {"num_features": 37, "num_rows": 50, "num_classes": 7}
 
@@ -141,3 +146,83 @@ def test_the_labs_worked_example() -> None:
     assert cell.tolist() == pytest.approx([1.3, -0.11, 1.19])
     # the lab rounds tanh on the way: .86 x .9 = .77, -.11 x .5 = -.06, .83 x .8 = .66
     assert read_cell(gates, cell).tolist() == pytest.approx([0.77, -0.06, 0.66], abs=0.01)
+
+
+def composed(config: Compose, name: str, **shape: int) -> nn.Module:
+    net: nn.Module = instantiate(config(f"model={name}").model, **(SHAPE | shape), _convert_="all")
+    return net
+
+
+D, L = 256, 2 * 4 * 128  # both directions of 128: states, and gates
+HEAD = D + 1 + 7 * (D + 1)  # attention and the linear layer
+COUNTS = {
+    "lstm": 218_503,
+    "bidirectional": L * (37 + 128 + 2) + L * (D + 128 + 2) + HEAD,
+    "windows": L * (5 * 37 + 128 + 2) + L * (D + 128 + 2) + HEAD,
+    "row_conv": 16 * 5 + 2 * 16 + 32 * 16 * 5 + 2 * 32 + L * (32 * 10 + 128 + 2) + L * (D + 128 + 2) + HEAD,
+    "window_conv": 32 * 25 + 2 * 32 + L * (32 * 19 + 128 + 2) + L * (D + 128 + 2) + HEAD,
+    "residual": 38 * D + 2 * (2 * D + L * (D + 128 + 2)) + 2 * D + L * (D + 128 + 2) + HEAD,
+    "two_readers": L * (37 + 50 + 2 * 130) + 2 * (L * (D + 128 + 2) + HEAD),
+    "cnn": 9 * (32 + 32 * 64 + 64 * 128) + 2 * (32 + 64 + 128) + 7 * (128 * 7 * 5 + 1),
+}
+
+
+@pytest.mark.parametrize(("name", "count"), COUNTS.items())
+def test_readers_have_their_parameters_and_read_any_size(config: Compose, name: str, count: int) -> None:
+    net = composed(config, name)
+    assert parameters(net) == count
+    logits = net(torch.rand(3, 50, 37))
+    assert logits.shape == (3, 7)
+    logits.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    assert composed(config, name, num_features=47, num_rows=62, num_classes=3)(torch.rand(2, 62, 47)).shape == (2, 3)
+
+
+def test_a_window_is_a_row_with_its_neighbours() -> None:
+    rows = torch.arange(1.0, 7.0).view(1, 6, 1).expand(1, 6, 2)
+    encoder = RowWindows(num_features=2, num_rows=6, window=3, stride=2)
+    steps = encoder(rows)
+    assert steps.shape == (1, encoder.num_rows, encoder.num_features) == (1, 3, 6)
+    assert steps[0].tolist() == [[0, 0, 1, 1, 2, 2], [2, 2, 3, 3, 4, 4], [4, 4, 5, 5, 6, 6]]
+
+
+def reach(encoder: nn.Module, step: int) -> list[int]:
+    """The rows a step depends on."""
+    rows = torch.rand(2, 50, 37, requires_grad=True)
+    (gradient,) = torch.autograd.grad(encoder.eval()(rows)[0, step].sum(), rows)
+    return sorted(gradient[0].abs().sum(dim=1).nonzero().flatten().tolist())
+
+
+def test_what_a_step_sees() -> None:
+    along = RowConvolution(37, 50, channels=[4, 8], kernel=5, dropout=0.5)
+    assert (along.num_rows, along.num_features) == (50, 80)
+    assert along(torch.rand(2, 50, 37)).shape == (2, 50, 80)
+    assert reach(along, 20) == [20], "a convolution along the row never sees its neighbours"
+    window = WindowConvolution(37, 50, channels=[64], kernel=5, dropout=0.5)
+    assert (window.num_rows, window.num_features) == (25, 64 * 19)
+    assert window(torch.rand(2, 50, 37)).shape == (2, 25, 64 * 19)
+    assert reach(window, 10) == list(range(18, 24)), "five rows around each of the two that are pooled"
+    assert reach(RowWindows(37, 50, window=5, stride=2), 10) == list(range(18, 23))
+
+
+def test_the_residual_stack_adds_to_what_it_reads() -> None:
+    stack = ResidualStack(37, 50, hidden_size=8, num_layers=2, dropout=0.0, bidirectional=True)
+    for layer in stack.layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)  # a layer that says nothing
+    rows = torch.rand(2, 50, 37)
+    assert torch.allclose(stack(rows), stack.leave(stack.enter(rows)))
+    assert stack(rows).mean(dim=2).abs().max() < 1e-5
+
+
+def test_two_readers_read_rows_and_columns(config: Compose) -> None:
+    net = composed(config, "two_readers").eval()
+    assert isinstance(net, TwoReaders)
+    rows = torch.rand(2, 50, 37)
+    assert torch.equal(net(rows), net.rows(rows) + net.columns(rows.transpose(1, 2)))
+
+
+@pytest.mark.parametrize("make", [RowConvolution, WindowConvolution])
+def test_an_even_kernel_has_no_middle(make: type[RowConvolution | WindowConvolution]) -> None:
+    with pytest.raises(UsageError, match=r"^model\.encoder\.kernel=4: expected an odd number"):
+        make(37, 50, channels=[4], kernel=4, dropout=0.5)

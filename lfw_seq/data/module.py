@@ -6,6 +6,7 @@ Shape legend: T steps of the sequence, F features a step.
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.utils import instantiate
 from lightning import LightningDataModule
@@ -13,11 +14,14 @@ from torch import Tensor
 
 from lfw_seq.data.batches import Batches, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
+from lfw_seq.data.layout import Layout
 from lfw_seq.data.sequences import ORDERS, sequences
 from lfw_seq.data.split import Split
-from lfw_seq.errors import check_choice, check_whole
+from lfw_seq.data.standardize import MODES, Standardize
+from lfw_seq.errors import check_choice, check_real, check_whole
 
 STAGES = ("train", "val", "test")
+READING = ("order", "pixel_guard", "pixel_scale", "standardize", "batch_size", "eval_batch_size")
 
 
 class FaceRows(LightningDataModule):
@@ -28,13 +32,25 @@ class FaceRows(LightningDataModule):
     """
 
     def __init__(
-        self, source: Source, split: Split, order: str, batch_size: int, eval_batch_size: int, seed: int
+        self,
+        source: Source,
+        split: Split,
+        order: str,
+        pixel_guard: bool,
+        pixel_scale: float,
+        standardize: str,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
     ) -> None:
         super().__init__()
         check_choice("data.order", order, ORDERS)
+        check_real("data.pixel_scale", pixel_scale, 0, 256, open_low=True)
+        check_choice("data.standardize", standardize, MODES)
         check_whole("data.batch_size", batch_size)
         check_whole("data.eval_batch_size", eval_batch_size)
         self.source, self.split, self.order, self.seed = source, split, order, seed
+        self.pixel_guard, self.pixel_scale, self.standardize = pixel_guard, pixel_scale, standardize
         self.batch_sizes = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
         self._faces: Faces | None = None
 
@@ -43,9 +59,11 @@ class FaceRows(LightningDataModule):
         if self._faces is not None:
             return
         faces = self.source.load()
-        check_pixels(faces.images)
+        images = faces.images if self.pixel_scale == 1 else faces.images * np.float32(self.pixel_scale)
+        if self.pixel_guard:
+            check_pixels(images)
         self.indices = dict(zip(STAGES, self.split.cut(faces.labels, faces.names), strict=True))
-        rows, labels = torch.from_numpy(sequences(faces.images, self.order)), torch.from_numpy(faces.labels)
+        rows, labels = torch.from_numpy(sequences(images, self.order)), torch.from_numpy(faces.labels)
         self.tensors = {stage: (rows[part], labels[part]) for stage, part in self.indices.items()}
         self._faces = faces
 
@@ -60,6 +78,17 @@ class FaceRows(LightningDataModule):
         """Steps T and features F of a sequence."""
         _, steps, features = self.tensors["train"][0].shape
         return steps, features
+
+    @property
+    def layout(self) -> Layout:
+        """Where an image's pixels lie in its sequence."""
+        return Layout(self.order == "columns", self.faces.images.shape[3] if self.faces.images.ndim == 4 else 1)
+
+    def standardizer(self) -> Standardize:
+        """What standardises the rows, fitted to the training images."""
+        standardize = Standardize(self.standardize, *self.shape)
+        standardize.fit(self.tensors["train"][0])
+        return standardize
 
     def class_counts(self, stage: str) -> list[int]:
         """Images per person in a stage, in id order."""
@@ -98,5 +127,5 @@ def build(data: dict[str, Any], split_seed: int, seed: int) -> FaceRows:
     """
     rest = dict(data)
     split = Split(split_seed=split_seed, **{f.name: rest.pop(f.name) for f in fields(Split) if f.name != "split_seed"})
-    reading = {key: rest.pop(key) for key in ("order", "batch_size", "eval_batch_size")}
+    reading = {key: rest.pop(key) for key in READING}
     return FaceRows(instantiate(rest, _convert_="all"), split, seed=seed, **reading)

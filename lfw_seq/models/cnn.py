@@ -1,0 +1,50 @@
+"""A small convolutional net: the lab's "next step", which reads no sequence.
+
+Shape legend: B batch, T rows, F pixels a row, K filters, C people.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from lfw_seq.errors import check_real
+from lfw_seq.models.encoders import check_odd
+
+
+class CNN(nn.Module):
+    """Convolutions, each with batch norm, ReLU and pooling by two, then one linear layer.
+
+    Attributes:
+        num_features: F.
+        num_rows: T.
+        num_classes: C.
+        channels: filters of each layer.
+        kernel: side of a filter, odd.
+        dropout: before the linear layer, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_rows: int,
+        num_classes: int,
+        channels: list[int],
+        kernel: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        check_odd("model.kernel", kernel)
+        check_real("model.dropout", dropout, 0, 1)
+        layers: list[nn.Module] = []
+        for before, after in pairwise([1, *channels]):
+            layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after)]
+            layers += [nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+            num_features, num_rows = -(-num_features // 2), -(-num_rows // 2)
+        self.layers, self.dropout = nn.Sequential(*layers), nn.Dropout(dropout)
+        self.head = nn.Linear(channels[-1] * num_features * num_rows, num_classes)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (B, C) of rows (B, T, F)."""
+        features = self.layers(rows[:, None]).flatten(1)  # (B, K T' F')
+        logits: Tensor = self.head(self.dropout(features))
+        return logits

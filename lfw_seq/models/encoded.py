@@ -1,0 +1,68 @@
+"""Readers made of parts: an encoder and a recurrent reader behind it, or two readers side by side.
+
+Shape legend: B batch, T rows, F pixels a row, C people.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class MakeEncoder(Protocol):
+    """Builds an encoder for the data's shape."""
+
+    def __call__(self, *, num_features: int, num_rows: int) -> nn.Module:
+        """It has `num_features` and `num_rows` of its own: those of what it gives."""
+        ...
+
+
+class MakeReader(Protocol):
+    """Builds a reader for its input's shape."""
+
+    def __call__(self, *, num_features: int, num_rows: int, num_classes: int) -> nn.Module:
+        """From (B, T, F) to (B, C)."""
+        ...
+
+
+class EncodedReader(nn.Module):
+    """An encoder, then a reader of what it gives.
+
+    Attributes:
+        encoder: one of `lfw_seq.models.encoders`.
+        reader: a `RecurrentReader`.
+    """
+
+    def __init__(
+        self, num_features: int, num_rows: int, num_classes: int, encoder: MakeEncoder, reader: MakeReader
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder(num_features=num_features, num_rows=num_rows)
+        steps, features = int(self.encoder.num_rows), int(self.encoder.num_features)  # type: ignore[arg-type]
+        self.reader = reader(num_features=features, num_rows=steps, num_classes=num_classes)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (B, C) of rows (B, T, F)."""
+        logits: Tensor = self.reader(self.encoder(rows))
+        return logits
+
+
+class TwoReaders(nn.Module):
+    """One reader of the rows and one of the columns, side by side, whose logits add up.
+
+    ReNet (Visin et al., 2015) sweeps its layers over rows and columns in turn; here each direction has a whole reader.
+
+    Attributes:
+        rows: reads (B, T, F).
+        columns: reads (B, F, T).
+    """
+
+    def __init__(self, num_features: int, num_rows: int, num_classes: int, reader: MakeReader) -> None:
+        super().__init__()
+        self.rows = reader(num_features=num_features, num_rows=num_rows, num_classes=num_classes)
+        self.columns = reader(num_features=num_rows, num_rows=num_features, num_classes=num_classes)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (B, C) of rows (B, T, F)."""
+        logits: Tensor = torch.add(self.rows(rows), self.columns(rows.transpose(1, 2)))
+        return logits

@@ -1,0 +1,136 @@
+"""What stands between the pixels and a recurrent reader: from rows to steps, each `(B, T, F) -> (B, S, E)`.
+
+Shape legend: B batch, T rows, F pixels a row, S steps, E features a step, K filters. Every encoder tells S as
+`num_rows` and E as `num_features`, for the reader behind it.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from lfw_seq.errors import UsageError, check_real, check_whole
+
+
+class RowWindows(nn.Module):
+    """A step reads `window` neighbouring rows at once, then moves on by `stride`; the edge is padded with zeros.
+
+    Attributes:
+        num_features: E, F times `window`.
+        num_rows: S, T / `stride` rounded up.
+    """
+
+    def __init__(self, num_features: int, num_rows: int, window: int, stride: int) -> None:
+        super().__init__()
+        check_odd("model.encoder.window", window)
+        check_whole("model.encoder.stride", stride)
+        self.window, self.stride = window, stride
+        self.num_features, self.num_rows = num_features * window, -(-num_rows // stride)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, T, F) -> (B, S, E)."""
+        padded = nn.functional.pad(rows, (0, 0, self.window // 2, self.window // 2))  # (B, T + window - 1, F)
+        return padded.unfold(1, self.window, self.stride).transpose(2, 3).flatten(2)
+
+
+class RowConvolution(nn.Module):
+    """Convolutions along the row: each row is encoded by itself, all rows alike, and neighbours never meet.
+
+    Each layer is a convolution, batch norm, ReLU and pooling by two.
+
+    Attributes:
+        num_features: E.
+        num_rows: S, which is T.
+    """
+
+    def __init__(self, num_features: int, num_rows: int, channels: list[int], kernel: int, dropout: float) -> None:
+        super().__init__()
+        check_odd("model.encoder.kernel", kernel)
+        check_real("model.encoder.dropout", dropout, 0, 1)
+        layers: list[nn.Module] = []
+        for before, after in pairwise([1, *channels]):
+            layers += [nn.Conv1d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm1d(after)]
+            layers += [nn.ReLU(), nn.MaxPool1d(2, ceil_mode=True)]
+            num_features = -(-num_features // 2)
+        self.layers, self.dropout = nn.Sequential(*layers), nn.Dropout(dropout)
+        self.num_features, self.num_rows = channels[-1] * num_features, num_rows
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, T, F) -> (B, S, E)."""
+        encoded = self.layers(rows.reshape(-1, 1, rows.shape[2]))  # (B T, K, E / K)
+        dropped: Tensor = self.dropout(encoded.reshape(*rows.shape[:2], -1))
+        return dropped
+
+
+class WindowConvolution(nn.Module):
+    """Convolutions over a window of rows and pixels, then pooling: a step is what a few rows show.
+
+    Each layer is a convolution, batch norm, ReLU and pooling by two in both directions.
+
+    Attributes:
+        num_features: E.
+        num_rows: S.
+    """
+
+    def __init__(self, num_features: int, num_rows: int, channels: list[int], kernel: int, dropout: float) -> None:
+        super().__init__()
+        check_odd("model.encoder.kernel", kernel)
+        check_real("model.encoder.dropout", dropout, 0, 1)
+        layers: list[nn.Module] = []
+        for before, after in pairwise([1, *channels]):
+            layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after)]
+            layers += [nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+            num_features, num_rows = -(-num_features // 2), -(-num_rows // 2)
+        self.layers, self.dropout = nn.Sequential(*layers), nn.Dropout(dropout)
+        self.num_features, self.num_rows = channels[-1] * num_features, num_rows
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, T, F) -> (B, S, E)."""
+        encoded = self.layers(rows[:, None])  # (B, K, S, E / K)
+        dropped: Tensor = self.dropout(encoded.transpose(1, 2).flatten(2))
+        return dropped
+
+
+class ResidualStack(nn.Module):
+    """LSTM layers that each add to what they read (He et al., 2016), after a layer norm (Ba et al., 2016).
+
+    Attributes:
+        num_features: E, twice `hidden_size` with both directions.
+        num_rows: S, which is T.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_rows: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        bidirectional: bool,
+    ) -> None:
+        super().__init__()
+        check_whole("model.encoder.hidden_size", hidden_size)
+        check_whole("model.encoder.num_layers", num_layers)
+        check_real("model.encoder.dropout", dropout, 0, 1)
+        width = hidden_size * (2 if bidirectional else 1)
+        self.enter = nn.Linear(num_features, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
+        self.layers = nn.ModuleList(
+            nn.LSTM(width, hidden_size, batch_first=True, bidirectional=bidirectional) for _ in range(num_layers)
+        )
+        self.leave, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
+        self.num_features, self.num_rows = width, num_rows
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, T, F) -> (B, S, E)."""
+        states = self.enter(rows)  # (B, T, E)
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            states = states + self.dropout(layer(norm(states))[0])
+        left: Tensor = self.leave(states)
+        return left
+
+
+def check_odd(name: str, value: object) -> None:
+    """Raise UsageError unless `value` is an odd whole number: a window has a middle."""
+    check_whole(name, value)
+    if isinstance(value, int) and value % 2 == 0:
+        raise UsageError(f"{name}={value}: expected an odd number")

@@ -1,0 +1,109 @@
+"""Baselines: what is fitted on what, in the same run folders as a net's."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import StandardScaler
+
+from lfw_seq.baselines import fit
+from lfw_seq.command import CONF
+from lfw_seq.data.module import build
+from lfw_seq.data.synthetic import Synthetic
+from lfw_seq.errors import UsageError
+from lfw_seq.summary import closing_table
+from lfw_seq.train import plain, train
+
+from .conftest import SMALL, Compose, command
+
+DATA = ("data=synthetic", "data.num_images=210", "data.height=25", "data.width=18")
+SVM = ("model.components=40", "model.C=[10.0]", "model.gamma=[0.003,0.01]", "tuning_folds=3")
+
+
+def make(folder: Path, *words: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("baselines", [f"run_dir={folder}", *DATA, *words])
+
+
+def predicted(folder: Path) -> dict[str, str]:
+    with (folder / "predictions.csv").open(newline="") as file:
+        return {row["file"]: row["predicted"] for row in csv.DictReader(file)}
+
+
+def test_the_majority_is_the_majority(tmp_path: Path) -> None:
+    result = fit(make(tmp_path / "run", "model=majority"))
+    metrics = result["metrics"]
+    assert metrics["test/accuracy"] == pytest.approx(metrics["majority_rate"])
+    assert metrics["predicted_classes"] == 1
+    assert metrics["test/auroc"] == 0.5
+    assert metrics["test/balanced_accuracy"] == pytest.approx(1 / 7)
+    assert result["model"]["parameters"] == 7
+    assert "that person's share, not skill" in closing_table(result, "run")
+
+
+def test_nearest_is_the_nearest_of_train_and_validation(tmp_path: Path) -> None:
+    cfg = make(tmp_path / "run", "model=nearest")
+    result = fit(cfg)
+    assert set(result) == set(json.loads((tmp_path / "run" / "result.json").read_text()))
+    faces = Synthetic(7, 210, 25, 18, 0).load()
+    answers = predicted(tmp_path / "run")
+    tested = [faces.files.index(file) for file in answers]
+    known = np.setdiff1d(np.arange(210), tested)
+    vectors = faces.images.reshape(210, -1)
+    distances = ((vectors[tested][:, None] - vectors[known][None]) ** 2).sum(axis=2)
+    expected = faces.labels[known][distances.argmin(axis=1)]
+    assert list(answers.values()) == [faces.names[person] for person in expected]
+    assert result["metrics"]["test/accuracy"] == pytest.approx(accuracy_score(faces.labels[tested], expected))
+    assert result["model"]["parameters"] == len(known) * 25 * 18
+
+
+def test_logistic_regression_without_refit_has_seen_the_training_images_only(tmp_path: Path) -> None:
+    cfg = make(tmp_path / "run", "model=logistic", "model.C=[0.01]", "refit=false", "tuning_folds=2")
+    result = fit(cfg)
+    data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
+    data.setup()
+    part = {stage: (rows.flatten(1).numpy(), ids.numpy()) for stage, (rows, ids) in data.tensors.items()}
+    scaler = StandardScaler().fit(part["train"][0])
+    model = LogisticRegression(C=0.01, max_iter=2000).fit(scaler.transform(part["train"][0]), part["train"][1])
+    for stage in ("val", "test"):
+        expected = model.score(scaler.transform(part[stage][0]), part[stage][1])
+        assert result["metrics"][f"{stage}/accuracy"] == pytest.approx(expected)
+    assert result["model"]["parameters"] == 2 * 450 + 7 * 451
+
+
+def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(tmp_path: Path, config: Compose) -> None:
+    folders = [tmp_path / name for name in ("one", "two", "net")]
+    results = [fit(make(folder, *SVM)) for folder in folders[:2]]
+    assert results[0]["metrics"] == results[1]["metrics"]
+    assert (folders[0] / "predictions.csv").read_bytes() == (folders[1] / "predictions.csv").read_bytes()
+    net = train(config(*SMALL, *DATA, f"run_dir={folders[2]}", "trainer.max_epochs=1"))
+    assert list(predicted(folders[0])) == list(predicted(folders[2]))
+    assert net["data"] == results[0]["data"]
+    assert set(net["metrics"]) == set(results[0]["metrics"])
+    assert set(net) == set(results[0])
+    assert results[0]["metrics"]["test/accuracy"] > results[0]["metrics"]["majority_rate"] + 0.2
+
+
+def test_mistakes_end_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no baseline; train it with python -m lfw_seq.train"):
+        fit(make(tmp_path / "run", "model=lstm"))
+    with pytest.raises(UsageError, match=r"^model=svm: .*n_components"):
+        fit(make(tmp_path / "run", "model.components=500"))
+    with pytest.raises(UsageError, match=r"^tuning_folds=1: expected"):
+        fit(make(tmp_path / "run", "tuning_folds=1"))
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_grid_of_models_and_splits(tmp_path: Path) -> None:
+    words = ["-m", "model=majority,nearest", "split_seed=0,1", *DATA, "hydra.sweep.dir=sweep"]
+    done = command(*words, cwd=tmp_path, module="lfw_seq.baselines")
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(path.read_text()) for path in sorted((tmp_path / "sweep").glob("*/result.json"))]
+    assert sorted(result["model"]["name"] for result in results) == ["majority", "majority", "nearest", "nearest"]
+    assert len({result["config_hash"] for result in results}) == 4

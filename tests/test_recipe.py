@@ -1,0 +1,225 @@
+"""The recipe: weight decay, schedules, the average of the weights, and what a classifier does to its rows."""
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer, seed_everything
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
+
+from lfw_seq.callbacks.average import RAW, WeightAverage
+from lfw_seq.callbacks.resume import Resume
+from lfw_seq.classifier import Classifier
+from lfw_seq.command import CONF
+from lfw_seq.data.augment import Augment
+from lfw_seq.data.batches import Batches, shuffled
+from lfw_seq.data.layout import Layout
+from lfw_seq.data.standardize import Standardize
+from lfw_seq.errors import UsageError
+from lfw_seq.optimizers import adamw
+from lfw_seq.schedules import cosine
+from lfw_seq.train import build_classifier, build_net, plain, train
+
+from .conftest import SMALL, Compose
+
+GRAY = Layout(columns=False, colours=1)
+
+
+def test_weight_decay_spares_biases_and_gains() -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.LSTM(3, 2))
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    optimizer = adamw(net.parameters(), lr=0.1, weight_decay=0.5, fused=False)
+    for p in net.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for name, p in net.named_parameters():
+        assert torch.allclose(p, before[name] * (0.95 if p.ndim > 1 else 1)), name
+
+
+def rates(schedule: Callable[..., Any], steps: int) -> list[float]:
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    scheduler = schedule(optimizer, total_steps=steps)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+def test_cosine_rises_then_falls_to_its_end() -> None:
+    seen = rates(functools.partial(cosine, warmup=0.2, final=0.1), 21)
+    assert seen[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    assert seen[4] == pytest.approx(2.0)
+    assert seen[12] == pytest.approx(2 * (0.1 + 0.9 / 2)), "half way down"
+    assert seen[-1] == pytest.approx(0.2)
+    assert seen[4:] == sorted(seen[4:], reverse=True)
+    with pytest.raises(UsageError, match=r"^schedule\.warmup=1: expected"):
+        rates(functools.partial(cosine, warmup=1, final=0), 10)
+
+
+class Toy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.layer, self.drop = nn.BatchNorm1d(6), nn.Linear(6, 3), nn.Dropout(0.5)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        logits: Tensor = self.layer(self.drop(self.norm(rows.flatten(1))))
+        return logits
+
+
+class Watch(Callback):
+    """Keeps the weights of each step and the learning rates."""
+
+    def __init__(self) -> None:
+        self.weights: list[Tensor] = []
+        self.rates: list[float] = []
+        self.validated: list[Tensor] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        self.weights.append(pl_module.state_dict()["net.layer.weight"].clone())
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        self.validated.append(pl_module.state_dict()["net.layer.weight"].clone())
+
+
+def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9) -> tuple[Classifier, Watch, Trainer]:
+    """A small training to epoch `epochs` of four with the whole recipe, saved at its end."""
+    seed_everything(0)
+    augment = Augment(GRAY, 3, 0.5, 0.1, 10, 0.1, 0.1, 0.1, 0.5, 0.5, 0.4)
+    make = functools.partial(adamw, lr=0.01, weight_decay=0.1, fused=True)
+    schedule = functools.partial(OneCycleLR, max_lr=0.01)
+    model = Classifier(Toy(), make, 3, 0.1, None, Standardize("image", 2, 3), augment, GRAY.mirror, schedule)
+    rows, ids = torch.rand(24, 2, 3), torch.arange(24) % 3
+    watch = Watch()
+
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            if trainer.current_epoch + 1 == epochs:
+                trainer.save_checkpoint(folder / f"{epochs}.ckpt")  # before the stop, which Resume would keep
+                trainer.should_stop = True
+
+    trainer = Trainer(
+        max_epochs=4,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+        num_sanity_val_steps=0,
+        callbacks=[Resume(0), WeightAverage(decay), watch, Stop()],
+    )
+    loader = Batches(rows, ids, 8, lambda: shuffled(24, 0, trainer.current_epoch))
+    trainer.fit(model, loader, Batches(rows, ids, 24), ckpt_path=ckpt, weights_only=True)
+    return model, watch, trainer
+
+
+def test_the_average_is_validated_kept_and_left_behind(tmp_path: Path) -> None:
+    model, watch, _ = fit(tmp_path, 4)
+    checkpoint = torch.load(tmp_path / "4.ckpt", weights_only=True)
+    seed_everything(0)
+    average = Toy().state_dict()["layer.weight"]
+    averages = []
+    for step, weight in enumerate(watch.weights, start=1):
+        decay = min(0.9, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weight
+        averages.append(average)
+    assert len(averages) == 12
+    for epoch, validated in enumerate(watch.validated):
+        assert torch.allclose(validated, averages[3 * epoch + 2], atol=1e-6)
+    assert torch.allclose(checkpoint["state_dict"]["net.layer.weight"], average, atol=1e-6)
+    assert torch.equal(checkpoint[RAW]["net.layer.weight"], watch.weights[-1])
+    assert torch.equal(model.state_dict()["net.layer.weight"], checkpoint["state_dict"]["net.layer.weight"])
+    assert {"net.norm.running_mean", "net.norm.running_var"} <= set(checkpoint[RAW])
+
+
+def test_after_the_fit_the_restored_weights_are_tested(tmp_path: Path) -> None:
+    model, watch, trainer = fit(tmp_path, 4)
+    with torch.no_grad():
+        model.net.layer.weight.fill_(7.0)  # type: ignore[union-attr,operator]
+    trainer.validate(model, Batches(torch.rand(24, 2, 3), torch.arange(24) % 3, 24), verbose=False)
+    assert watch.validated[-1].unique().tolist() == [7.0]
+
+
+def test_a_resumed_recipe_goes_on_to_the_bit(tmp_path: Path) -> None:
+    whole, watched, _ = fit(tmp_path, 4)
+    fit(tmp_path, 2)
+    resumed, watch, _ = fit(tmp_path, 4, tmp_path / "2.ckpt")
+    assert watch.rates == watched.rates[6:]
+    for a, b in zip(watch.weights, watched.weights[6:], strict=True):
+        assert torch.equal(a, b)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_mirror_average_and_standardisation_are_part_of_the_answer() -> None:
+    torch.manual_seed(0)
+    net, make = nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), functools.partial(SGD, lr=0.1)
+    model = Classifier(net, make, 3, 0.0, None, Standardize("image", 2, 3), None, GRAY.mirror).eval()
+    rows = torch.rand(5, 2, 3)
+    assert torch.allclose(model(rows), model(rows.flip(2)), atol=1e-6)
+    assert torch.allclose(model(rows), model(rows * 0.1 + 0.3), atol=1e-4)
+    standard = Standardize("image", 2, 3)(rows)
+    assert torch.allclose(model(rows), (net(standard) + net(standard.flip(2))) / 2, atol=1e-6)
+    assert torch.allclose(model.train()(rows), net(standard), atol=1e-6)
+    assert not torch.allclose(model(rows), model(rows.flip(2)), atol=1e-3)
+
+
+def test_pixel_statistics_come_from_the_training_images_and_travel(config: Compose, tmp_path: Path) -> None:
+    from lfw_seq.data.module import build
+
+    cfg = config(*SMALL, "data.standardize=pixel")
+    train(cfg)
+    data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
+    data.setup()
+    state = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    pixels = torch.from_numpy(data.faces.images[data.indices["train"]])
+    assert torch.allclose(state["standardize.mean"], pixels.mean(dim=0), atol=1e-6)
+    model = build_classifier(cfg, build_net(cfg, data), data)
+    model.load_state_dict(state)
+    assert torch.equal(model.standardize.deviation, state["standardize.deviation"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+def test_a_schedule_ends_where_the_training_ends(config: Compose, tmp_path: Path, schedule: str) -> None:
+    cfg = config(*SMALL, f"schedule={schedule}", "optimizer=adamw", "callbacks=average", "trainer.max_epochs=3")
+    assert cfg.callbacks.early_stopping is None
+    assert cfg.callbacks.plateau is None
+    assert train(cfg)["epochs"] == 3
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    (state,) = last["lr_schedulers"]
+    assert state["last_epoch"] == last["global_step"] == 3 * math.ceil(101 / 32)
+    assert RAW in last
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 255])
+def test_the_pixel_guard_and_its_key(config: Compose, tmp_path: Path, scale: float) -> None:
+    small = [*SMALL, "trainer.max_epochs=1", f"data.pixel_scale={scale}"]
+    if scale < 1:
+        with pytest.raises(UsageError, match="divided by 255 twice"):
+            train(config(*small))
+    result = train(config(*small, "data.pixel_guard=false"))
+    assert result["status"] == "complete"
+
+
+LADDER = OmegaConf.load(CONF / "sweep" / "ladder.yaml").hydra.sweeper.params.experiment.split(",")
+
+
+@pytest.mark.parametrize("experiment", LADDER)
+def test_experiments_train(config: Compose, experiment: str) -> None:
+    small = [word for word in SMALL if not word.startswith("model.")]
+    result = train(config(f"experiment={experiment}", *small, "trainer.max_epochs=1"))
+    assert result["epochs"] == 1
+    assert (result["model"]["parameters"] == 218_503) == (experiment not in ("both_directions", "best", "cnn"))
+    assert result["data"]["validation_is_test"] == (experiment in ("lab", "lab_double_scaled"))

@@ -1,0 +1,252 @@
+"""Multiruns: skipped, resumed, failed, killed and shared jobs."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lfw_seq import runs
+from lfw_seq.checkpoints import BEFORE, LAST, WholeCheckpointIO, find_last
+from lfw_seq.errors import UsageError
+from lfw_seq.train import train
+
+from .conftest import SMALL, Compose, command
+
+# short epochs, and every state that a resumed run must take up: plateau, early stopping, dropout, order
+SWEEP = (
+    "-m",
+    "data=synthetic",
+    "data.num_images=300",
+    "trainer=cpu",
+    "trainer.max_epochs=40",
+    "model.hidden_size=16",
+    "callbacks.plateau.patience=2",
+    "callbacks.early_stopping.patience=6",
+    "optimizer.lr=0.01",
+    "seed=0,1,2",
+    "hydra.sweep.dir=sweep",
+)
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """What two runs of one experiment must share to the bit."""
+    result = json.loads((run / "result.json").read_text())
+    for key in ("seconds", "git", "versions", "config"):  # the config holds the folder's path
+        result.pop(key)
+    weights = [
+        {name: value.tolist() for name, value in torch.load(path, weights_only=True)["state_dict"].items()}
+        for path in (run / "checkpoints" / "best.ckpt", run / "checkpoints" / LAST)
+    ]
+    texts = [(run / name).read_bytes() for name in ("predictions.csv", "metrics.csv")]
+    return {"result": result, "weights": weights, "texts": texts}
+
+
+def outcomes(sweep: Path) -> dict[str, Any]:
+    return {path.parent.name: outcome(path.parent) for path in sorted(sweep.glob("*/result.json"))}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = command(*SWEEP, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return outcomes(folder / "sweep")
+
+
+def epochs_seen(sweep: Path) -> int:
+    """Rows of all metrics.csv so far."""
+    return sum(len(path.read_text().splitlines()) - 1 for path in sweep.glob("*/metrics.csv"))
+
+
+def kill_somewhere(folder: Path, chance: random.Random) -> bool:
+    """Start the sweep, kill its process group after some more epochs; whether it was still running then."""
+    wanted, pause = epochs_seen(folder / "sweep") + chance.randint(1, 6), chance.uniform(0, 0.15)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lfw_seq.train", *SWEEP], cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    while process.poll() is None and epochs_seen(folder / "sweep") < wanted:
+        time.sleep(0.01)
+    time.sleep(pause)
+    alive = process.poll() is None
+    if alive:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return alive
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_again_and_again_ends_as_one_never_disturbed(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    chance = random.Random(20)
+    finished: dict[Path, int] = {}
+    kills = 0
+    while kill_somewhere(tmp_path, chance):
+        kills += 1
+        now = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/result.json")}
+        assert finished.items() <= now.items()  # nothing runs twice to the end
+        finished = now
+        assert kills < 60
+    assert kills >= 10
+    done = command(*SWEEP, cwd=tmp_path)
+    assert done.returncode == 0
+    assert outcomes(tmp_path / "sweep") == undisturbed
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_run_stopped_after_any_epoch_ends_the_same(
+    config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool
+) -> None:
+    options = (*SMALL, "trainer.max_epochs=12", "optimizer.lr=0.05", "callbacks.early_stopping.patience=3")
+    train(config(*options))
+    whole = outcome(tmp_path / "run")
+    epochs = whole["result"]["epochs"]
+    assert epochs < 12  # early stopping struck
+    saved = WholeCheckpointIO.save_checkpoint
+    for stop in range(1, epochs + 1):
+        folder = tmp_path / f"stop{stop}"
+        monkeypatch.setattr(WholeCheckpointIO, "save_checkpoint", killed_after(stop))
+        with pytest.raises(Killed):
+            train(config(*options, f"run_dir={folder}"))
+        monkeypatch.setattr(WholeCheckpointIO, "save_checkpoint", saved)
+        if torn:
+            last = folder / "checkpoints" / LAST
+            last.write_bytes(last.read_bytes()[: 200 * stop])
+        train(config(*options, f"run_dir={folder}"))
+        assert outcome(folder) == whole, stop
+
+
+class Killed(BaseException):
+    """Stands in for a kill: no handler of ours may see it."""
+
+
+def killed_after(stop: int) -> Callable[..., None]:
+    """A `save_checkpoint` that ends the process, as it were, once the last checkpoint of epoch `stop` is there."""
+    saved = WholeCheckpointIO.save_checkpoint
+
+    def save(
+        self: WholeCheckpointIO, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        saved(self, checkpoint, path, storage_options)
+        if Path(path).name == LAST and checkpoint["epoch"] + 1 == stop:
+            raise Killed
+
+    return save
+
+
+def test_torn_checkpoints_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert find_last(tmp_path) is None
+    for epoch in range(3):
+        WholeCheckpointIO().save_checkpoint({"epoch": epoch, "x": torch.zeros(1000)}, tmp_path / LAST)
+    assert find_last(tmp_path) == (tmp_path / LAST, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [BEFORE, LAST]
+    whole = (tmp_path / LAST).read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        (tmp_path / LAST).write_bytes(whole[:size])
+        assert find_last(tmp_path) == (tmp_path / BEFORE, 2)
+    assert caplog.text.count("is damaged") == 4
+    (tmp_path / BEFORE).write_bytes(b"")
+    assert find_last(tmp_path) is None
+
+
+def test_a_write_that_fails_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    WholeCheckpointIO().save_checkpoint({"epoch": 0}, tmp_path / LAST)
+
+    def full(*args: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="cannot write"):
+        WholeCheckpointIO().save_checkpoint({"epoch": 1}, tmp_path / LAST)
+    assert [path.name for path in tmp_path.iterdir()] == [LAST]
+    assert find_last(tmp_path) == (tmp_path / LAST, 1)
+
+
+def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(config: Compose, tmp_path: Path) -> None:
+    train(config(*SMALL))
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(UsageError, match="unfinished run of other settings"):
+        train(config(*SMALL, "seed=1"))
+    assert train(config(*SMALL))["status"] == "complete"
+
+
+GRID = ("-m", *SMALL, "model.hidden_size=8,-1", "seed=0,1", "hydra.sweep.dir=sweep")
+
+
+def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path) -> None:
+    first = command(*GRID, cwd=tmp_path)
+    assert first.returncode == 1
+    assert "2 finished, 2 not" in first.stdout
+    failed = [path.parent for path in tmp_path.glob("sweep/*/result.json") if not runs.read_result(path.parent)]
+    assert len(failed) == 2
+    for folder in failed:
+        error = "model.hidden_size=-1: expected a whole number of at least 1"
+        assert json.loads((folder / "result.json").read_text())["error"] == error
+        assert f"{folder.name}  {error}" in first.stdout
+        assert "Traceback" in (folder / "train.log").read_text()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/*") if path.parent not in failed}
+    second = command(*GRID[:-2], "seed=0,1,2", GRID[-1], cwd=tmp_path)  # and a new seed
+    assert second.returncode == 1
+    assert second.stdout.count("finished before") == 2
+    assert "3 finished, 3 not" in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
+    done = command(*GRID, "fail_fast=true", "model.hidden_size=-1,8", cwd=tmp_path)
+    assert done.returncode == 1
+    assert len(list(tmp_path.glob("sweep/*/result.json"))) == 1
+
+
+def test_a_finished_sweep_says_so_at_once(tmp_path: Path) -> None:
+    line = ("-m", "data=synthetic", "data.num_images=140", "trainer=cpu", "trainer.max_epochs=1", "seed=0,1")
+    first = command(*line, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    (sweep,) = (tmp_path / "multirun").iterdir()
+    assert "seed=0,1" in sweep.name
+    code = f"""
+import runpy, sys
+sys.argv = ['train', *{line}]
+try:
+    runpy.run_module('lfw_seq.train', run_name='__main__')
+finally:
+    print([name for name in ('torch', 'lightning', 'sklearn') if name in sys.modules])
+"""
+    again = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert again.stdout.splitlines() == [f"All 2 jobs finished before, in {sweep}", "[]"]
+    next(sweep.glob("*/result.json")).unlink()
+    third = command(*line, cwd=tmp_path)
+    assert third.stdout.count("finished before") == 1
+    assert "2 finished, 0 not" in third.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_divide_a_sweep(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "lfw_seq.train", *SWEEP, "trainer.max_epochs=25"]
+    pair = [subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300)[0] for process in pair]
+    for folder in (path.parent for path in tmp_path.glob("sweep/*/result.json")):
+        ended = [line for text in said for line in text.splitlines() if folder.name in line and "val/loss" in line]
+        assert len(ended) == 1
+        with (folder / "metrics.csv").open() as file:
+            numbers = [int(row["epoch"]) for row in csv.DictReader(file)]
+        assert numbers == list(range(1, len(numbers) + 1))
+    assert len(list(tmp_path.glob("sweep/*/result.json"))) == 3
+
+
+@pytest.mark.slow
+def test_workers_of_joblib_give_the_same_numbers(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    done = command(*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert outcomes(tmp_path / "sweep") == undisturbed

@@ -153,16 +153,18 @@ def open_set(fpir: bio.Floats, fnir: bio.Floats) -> Figure:
 
 
 def faces(images: NDArray[Any], titles: Sequence[str], heading: str, columns: int = 6) -> Figure:
-    """Pictures (N, H, W) or (N, H, W, 3) in a grid, a title each."""
-    rows = max(1, -(-len(images) // columns))
-    lines = 1 + max((title.count("\n") for title in titles), default=0)
+    """Pictures (N, H, W) or (N, H, W, 3) in a grid, a title above each; one plot, as many would be slow to draw."""
+    rows, lines = max(1, -(-len(images) // columns)), 1 + max((title.count("\n") for title in titles), default=0)
     high, wide = images.shape[1:3]
-    tall = 1.5 * min(high / wide, 2) + 0.17 * lines + 0.1
-    figure = Figure(figsize=(1.75 * columns, tall * rows + 0.4), layout="constrained")
-    figure.suptitle(heading)
-    for index, plot in enumerate(np.atleast_1d(figure.subplots(rows, columns)).flat):
-        plot.axis("off")
-        if index < len(images):
-            plot.imshow(images[index], cmap="gray", vmin=0, vmax=1, aspect="equal")
-            plot.set_title(titles[index], fontsize=7.5)
+    tall = min(high / wide, 2)  # in widths of a picture; a cell is 1.2 wide
+    cell = tall + 0.13 * lines + 0.12
+    figure = Figure(figsize=(1.5 * 1.2 * columns, 1.5 * cell * rows + 0.4))
+    plot = figure.add_axes((0, 0, 1, 1.5 * cell * rows / (1.5 * cell * rows + 0.4)))
+    plot.set(xlim=(0, 1.2 * columns), ylim=(cell * rows, 0))
+    plot.axis("off")
+    figure.text(0.5, 0.99, heading, ha="center", va="top", fontsize=12)
+    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
+        x, y = 1.2 * (index % columns) + 0.1, cell * (index // columns + 1) - tall - 0.06
+        plot.imshow(image, cmap="gray", vmin=0, vmax=1, extent=(x, x + 1, y + tall, y), aspect="auto")
+        plot.text(x + 0.5, y - 0.04, title, ha="center", va="bottom", fontsize=7.5)
     return figure

@@ -32,6 +32,7 @@ NOT_HASHED = (
     "callbacks.pruning.journal",
     "fail_fast",
     "logger",
+    "look",
     "callbacks.console",
     "callbacks.history",
     "callbacks.learning_rate",

@@ -1,14 +1,17 @@
 """TensorBoard with epochs on its axis."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
+
+if TYPE_CHECKING:  # matplotlib takes half a second to import: where a figure is drawn
+    from matplotlib.figure import Figure
 
 DPI = 90
 
@@ -38,6 +41,8 @@ def writer_of(trainer: Trainer) -> SummaryWriter | None:
 
 def add_figure(writer: SummaryWriter, tag: str, figure: Figure, step: int) -> None:
     """Write a figure as an image, without pyplot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -18,7 +18,14 @@ from lfw_seq.command import CONF, start
 from lfw_seq.train import main, train
 
 Compose = Callable[..., DictConfig]
-SMALL = ("data=synthetic", "data.num_images=140", "trainer=cpu", "trainer.max_epochs=2", "model.hidden_size=8")
+SMALL = (
+    "data=synthetic",
+    "data.num_images=140",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "model.hidden_size=8",
+    "callbacks=core",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

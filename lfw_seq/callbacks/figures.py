@@ -4,7 +4,6 @@ import numpy as np
 from lightning import Trainer
 from torch.utils.tensorboard import SummaryWriter
 
-from lfw_seq import figures
 from lfw_seq.callbacks.periodic import Periodic
 from lfw_seq.classifier import Classifier
 from lfw_seq.data.module import FaceRows
@@ -19,6 +18,10 @@ class Figures(Periodic):
 
     def show(self, writer: SummaryWriter, data: FaceRows, model: Classifier, stage: str, step: int) -> None:
         """Draw them."""
+        from lfw_seq import figures  # matplotlib: not before training has begun
+
+        if stage not in model.probabilities:
+            return
         names, truth = data.faces.names, data.tensors[stage][1].cpu().numpy()
         probabilities = model.probabilities[stage].cpu().numpy()
         predicted = probabilities.argmax(axis=1)
@@ -47,12 +50,18 @@ class Photos(Periodic):
 
     def __init__(self, every_n_epochs: int, time_share: float, count: int) -> None:
         super().__init__(every_n_epochs, time_share)
-        self.count = count
+        self.count, self.shown_inputs = count, False
 
-    def on_train_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
-        """Show the first training images as sequences: one step a line, read from the top."""
-        super().on_train_start(trainer, pl_module)
-        writer, data = writer_of(trainer), trainer.datamodule  # type: ignore[attr-defined]
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """After the first epoch, show training images as sequences: one step a line, read from the top."""
+        if not self.shown_inputs:
+            self._show_inputs(writer_of(trainer), trainer.datamodule)  # type: ignore[attr-defined]
+            self.shown_inputs = True
+        super().on_train_epoch_end(trainer, pl_module)
+
+    def _show_inputs(self, writer: SummaryWriter | None, data: FaceRows) -> None:
+        from lfw_seq import figures
+
         if writer is None:
             return
         rows, labels = (tensor[: self.count].cpu().numpy() for tensor in data.tensors["train"])
@@ -64,6 +73,10 @@ class Photos(Periodic):
 
     def show(self, writer: SummaryWriter, data: FaceRows, model: Classifier, stage: str, step: int) -> None:
         """Show the wrong answers with the highest probabilities, the surest first."""
+        from lfw_seq import figures
+
+        if stage not in model.probabilities:
+            return
         truth, scores = data.tensors[stage][1].cpu().numpy(), model.probabilities[stage].cpu().numpy()
         best = scores.max(axis=1)
         wrong = np.flatnonzero(scores.argmax(axis=1) != truth)

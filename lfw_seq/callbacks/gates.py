@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from lfw_seq import row_figures
 from lfw_seq.callbacks.periodic import Periodic
 from lfw_seq.classifier import Classifier
 from lfw_seq.data.module import FaceRows
@@ -27,6 +26,8 @@ class Gates(Periodic):
     @torch.no_grad()
     def show(self, writer: SummaryWriter, data: FaceRows, model: Classifier, stage: str, step: int) -> None:
         """Look at the validation images, also at the end; nets without an LSTM have no gates."""
+        from lfw_seq import row_figures  # matplotlib: not before training has begun
+
         layers = [module for module in model.modules() if isinstance(module, nn.LSTM)]
         inputs: dict[nn.Module, Tensor] = {}
         hooks = [layer.register_forward_pre_hook(lambda layer, x: inputs.update({layer: x[0]})) for layer in layers]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
-from lfw_seq import row_figures
 from lfw_seq.callbacks.periodic import Periodic
 from lfw_seq.classifier import Classifier
 from lfw_seq.data.module import FaceRows
@@ -27,6 +26,8 @@ class Gradients(Periodic):
 
     def show(self, writer: SummaryWriter, data: FaceRows, model: Classifier, stage: str, step: int) -> None:
         """Look at the validation images, also at the end."""
+        from lfw_seq import row_figures  # matplotlib: not before training has begun
+
         rows, labels = (tensor[:IMAGES].to(model.device) for tensor in data.tensors["val"])
         curves = row_gradients(model, rows, labels)
         series = {name: (np.arange(1, len(norm) + 1), norm) for name, norm in curves.items()}

@@ -38,11 +38,15 @@ class Charts(Callback):
 class Graph(Callback):
     """TensorBoard's graph of the net."""
 
-    def on_train_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
-        """Trace one image through it; a net that cannot be traced has no graph."""
+    def __init__(self) -> None:
+        self.shown = False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """After the first epoch, trace one image through it; a net that cannot be traced has no graph."""
         writer = writer_of(trainer)
-        if writer is None:
+        if writer is None or self.shown:
             return
+        self.shown = True
         row = trainer.datamodule.tensors["train"][0][:1].to(pl_module.device)  # type: ignore[attr-defined]
         with warnings.catch_warnings(), evaluating(pl_module.net), torch.no_grad():
             warnings.filterwarnings("ignore", message="Converting a tensor to a Python")

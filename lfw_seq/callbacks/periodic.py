@@ -14,12 +14,14 @@ from lfw_seq.data.module import FaceRows
 from lfw_seq.errors import check_real, check_whole
 from lfw_seq.tensorboard import writer_of
 
+GUESS = 0.5  # seconds a turn takes, before one has been taken
+
 
 class Periodic(Callback):
     """Shows something every few epochs, and once more at the end, of the best weights.
 
-    A turn is passed over while the callback has had more than its share of the run's time. What it shows takes no
-    random number: a run is the same to the last bit with it and without it.
+    A turn that would take the callback beyond its share of the run's time is passed over. What is shown takes no random
+    number: a run is the same to the last bit with it and without it.
 
     Attributes:
         every_n_epochs: how often.
@@ -27,11 +29,10 @@ class Periodic(Callback):
     """
 
     def __init__(self, every_n_epochs: int, time_share: float) -> None:
-        name = f"callbacks.{type(self).__name__.lower()}"
-        check_whole(f"{name}.every_n_epochs", every_n_epochs)
-        check_real(f"{name}.time_share", time_share, 0, 1.001, open_low=True)
+        check_whole("look.every_n_epochs", every_n_epochs)
+        check_real("look.time_share", time_share, 0, 1.001, open_low=True)
         self.every_n_epochs, self.time_share = every_n_epochs, time_share
-        self.started = self.spent = 0.0
+        self.started, self.spent, self.cost = 0.0, 0.0, GUESS
 
     def show(self, writer: SummaryWriter, data: FaceRows, model: Classifier, stage: str, step: int) -> None:
         """Write to TensorBoard.
@@ -47,15 +48,16 @@ class Periodic(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Start the clock."""
-        self.started, self.spent = time.perf_counter(), 0.0
+        self.started, self.spent, self.cost = time.perf_counter(), 0.0, GUESS
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Show, when it is time and there is time."""
-        begun = time.perf_counter()
-        epoch = trainer.current_epoch + 1
-        if epoch % self.every_n_epochs == 0 and self.spent <= self.time_share * (begun - self.started):
+        begun, epoch = time.perf_counter(), trainer.current_epoch + 1
+        affordable = self.time_share >= 1 or self.spent + self.cost <= self.time_share * (begun - self.started)
+        if epoch % self.every_n_epochs == 0 and affordable:
             self._show(trainer, pl_module, "val", epoch)
-            self.spent += time.perf_counter() - begun
+            self.cost = time.perf_counter() - begun
+            self.spent += self.cost
 
     def on_test_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Show what the best weights do."""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from lfw_seq import row_figures
 from lfw_seq.callbacks.periodic import Periodic
 from lfw_seq.classifier import Classifier
 from lfw_seq.data.module import FaceRows
@@ -36,10 +35,13 @@ class Reading(Periodic):
 
     def show(self, writer: SummaryWriter, data: FaceRows, model: Classifier, stage: str, step: int) -> None:
         """Read the validation images in part, also at the end."""
+        from lfw_seq import row_figures  # matplotlib: not before training has begun
+
         rows, labels = (tensor.to(model.device) for tensor in data.tensors["val"])
+        rows = model.standardize(rows)
         stops = np.unique(np.linspace(1, rows.shape[1], self.points + 1).round().astype(int)[1:])
         try:
-            found = stopped_accuracy(model, rows, labels, stops.tolist()) if self.able else None
+            found = stopped_accuracy(model.net, rows, labels, stops.tolist()) if self.able else None
         except (RuntimeError, ValueError):
             log.info("This net cannot stop early: no accuracy by row")
             self.able, found = False, None

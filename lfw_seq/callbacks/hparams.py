@@ -54,12 +54,20 @@ class HParams(Callback):
 
 
 def chosen(config: Mapping[str, Any], key: str) -> float | str:
-    """A config's value at a dotted key, as a number or a word."""
-    node: Any = config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
+    """A config's value at a dotted key, as a number or a word; a reader behind an encoder is asked too."""
+    node = found(config, key)
+    if node is None and key.startswith("model."):
+        node = found(config, key.replace("model.", "model.reader.", 1))
     if node is None:
         return ABSENT
     if key.endswith("_target_"):
         return str(node).rpartition(".")[2]
     return node if isinstance(node, int | float) and not isinstance(node, bool) else str(node)
+
+
+def found(config: Mapping[str, Any], key: str) -> Any:
+    """A config's value at a dotted key; None where there is none."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node

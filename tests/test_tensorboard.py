@@ -49,10 +49,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for folder, *options in (("outputs/plain",), ("multirun/s/gru", "model=gru", "optimizer.lr=0.01", "seed=1")):
             train(compose("train", [*LOOKING, f"run_dir={home / folder}", *options]))
-    found = re.search(r"\n\t\$\(BIN\)/tensorboard (.+)\n", (ROOT / "Makefile").read_text())
+    found = re.search(r"^tensorboard:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert found
-    line = [sys.executable, "-m", "tensorboard.main", *found[1].split(), "--port=0", "--load_fast=false"]
-    with subprocess.Popen(line, cwd=home, stderr=subprocess.PIPE, text=True) as process:
+    *before, start = [line.lstrip("\t@") for line in found[1].splitlines()]
+    for line in before:
+        subprocess.run(line, shell=True, cwd=home, check=True)
+    words = start.replace("$(BIN)/tensorboard", f"{sys.executable} -m tensorboard.main").replace("$(ARGS)", "--port=0")
+    with subprocess.Popen(words.split(), cwd=home, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
             address = next(match[0] for text in process.stderr if (match := re.search(r"http://[\w.:-]+/(?= )", text)))

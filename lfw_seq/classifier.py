@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
@@ -136,7 +137,7 @@ class Classifier(LightningModule):
             on_epoch=True,
             batch_size=len(logits),
             sync_dist=True,
-            logger=not self.trainer.validating,
+            logger=self.trainer.state.fn != TrainerFn.VALIDATING,  # the best epoch's validation is there already
         )
 
     def monitored(self, stage: str) -> tuple[str, ...]:

@@ -185,14 +185,32 @@ def test_onnx_answers_as_the_run_and_names_itself(run: Path, asked: Ask, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["lstm", "gru", "rnn", "mlp"])
-@pytest.mark.parametrize("format_", ["onnx", "torch"])
-def test_every_net_exports(config: Compose, asked: Ask, tmp_path: Path, model: str, format_: str) -> None:
-    more = [] if model == "mlp" else ["model.bidirectional=true", "model.pooling=attention"]
-    train(config(*SMALL, "trainer.max_epochs=1", f"model={model}", *more))
-    result = export(asked("export", f"format={format_}", of=tmp_path / "run"))
-    assert result["difference"] <= 1e-5
-    assert Path(result["file"]).parent == tmp_path / "run"
+@pytest.mark.parametrize(
+    "model",
+    [
+        "lstm",
+        "gru",
+        "rnn",
+        "mlp",
+        "cnn",
+        "bidirectional",
+        "residual",
+        "row_conv",
+        "two_readers",
+        "window_conv",
+        "windows",
+    ],
+)
+def test_every_net_exports(config: Compose, asked: Ask, tmp_path: Path, model: str) -> None:
+    words = [word for word in SMALL if "hidden_size" not in word]
+    more = ["model.pooling=attention"] if model in ("gru", "rnn") else []
+    changed = ["data.standardize=image", "test_mirror=true"]
+    train(config(*words, "trainer.max_epochs=1", f"model={model}", *more, *changed))
+    for format_ in ("onnx", "torch"):
+        result = export(asked("export", f"format={format_}", of=tmp_path / "run"))
+        assert result["difference"] <= 1e-5
+        assert result["checked_on"] == "test images"
+        assert Path(result["file"]).parent == tmp_path / "run"
 
 
 def test_a_torch_program_holds_its_names(run: Path, asked: Ask, tmp_path: Path) -> None:

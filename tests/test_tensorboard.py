@@ -198,9 +198,7 @@ def test_looking_changes_nothing_not_even_after_a_kill(
     assert outcome(tmp_path / "resumed") == plain
 
 
-@pytest.mark.parametrize(
-    "net", ["lstm", "gru", "rnn", "mlp", "cnn", "bidirectional", "residual", "row_conv", "two_readers", "windows"]
-)
+@pytest.mark.parametrize("net", ["rnn", "mlp", "cnn", "residual", "row_conv", "two_readers", "windows"])
 def test_every_net_can_be_looked_at(config: Compose, tmp_path: Path, net: str) -> None:
     width = () if net in ("cnn", "residual", "row_conv", "two_readers", "windows") else ("model.hidden_size=8",)
     words = [word for word in LOOKING if not word.startswith("model.")]

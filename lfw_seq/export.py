@@ -132,10 +132,26 @@ def metadata(run: Run) -> str:
 
 
 def answering(run: Run) -> nn.Module:
-    """The net with its probabilities, instead of logits, at the end."""
+    """The reader with its probabilities, instead of logits, at the end.
+
+    An image and its mirror are read as one batch: the ONNX exporter mistakes shapes where a net is called twice.
+    """
+    import torch
     from torch import nn
 
-    return nn.Sequential(run.net, nn.Softmax(dim=1)).eval()
+    class Answering(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.reader = run.net
+
+        def forward(self, rows: Tensor) -> Tensor:
+            if self.reader.mirror is None:
+                return self.reader(rows).softmax(dim=1)  # type: ignore[no-any-return]
+            prepared = self.reader.prepare(rows)
+            one, other = self.reader.net(torch.cat([prepared, self.reader.mirror.mirror(prepared)])).chunk(2)
+            return ((one + other) / 2).softmax(dim=1)  # type: ignore[no-any-return]
+
+    return Answering().eval()
 
 
 def save_onnx(run: Run, path: Path) -> None:
@@ -165,7 +181,8 @@ def save_onnx(run: Run, path: Path) -> None:
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-            raise UsageError(f"format=onnx: this net has no ONNX form ({error}); use format=torch") from error
+            reason = str(error).split("  [Caused")[0].split("Please")[0].strip()
+            raise UsageError(f"format=onnx: this net has no ONNX form ({reason}); use format=torch") from error
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, {METADATA: metadata(run)})
     onnx.save(model, str(path))

@@ -23,11 +23,14 @@ class Reader(nn.Module):
         super().__init__()
         self.net, self.standardize, self.pixel_scale, self.mirror = net, standardize, pixel_scale, mirror
 
+    def prepare(self, rows: Tensor) -> Tensor:
+        """What the net reads, from rows (B, T, F) in [0, 1]."""
+        prepared: Tensor = self.standardize(rows if self.pixel_scale == 1 else rows * self.pixel_scale)
+        return prepared
+
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows (B, T, F) in [0, 1]."""
-        if self.pixel_scale != 1:
-            rows = rows * self.pixel_scale
-        rows = self.standardize(rows)
+        rows = self.prepare(rows)
         logits: Tensor = self.net(rows)
         if self.mirror is not None:
             logits = (logits + self.net(self.mirror.mirror(rows))) / 2

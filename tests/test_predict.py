@@ -207,7 +207,7 @@ def test_every_net_exports(config: Compose, asked: Ask, tmp_path: Path, model: s
     changed = ["data.standardize=image", "test_mirror=true"]
     train(config(*words, "trainer.max_epochs=1", f"model={model}", *more, *changed))
     if model == "windows":
-        with pytest.raises(UsageError, match="no ONNX form .*operator Unfold.*use format=torch"):
+        with pytest.raises(UsageError, match=r"no ONNX form .*operator Unfold.*use format=torch"):
             export(asked("export", of=tmp_path / "run"))
     for format_ in ("torch",) if model == "windows" else ("onnx", "torch"):
         result = export(asked("export", f"format={format_}", of=tmp_path / "run"))

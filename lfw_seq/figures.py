@@ -20,10 +20,11 @@ LINES = ("-", "--", "-.", ":")
 MOST_NAMED = 14  # people a legend holds; of more, the most photographed are named
 MOST_WRITTEN = 25  # people up to whom a matrix has its numbers written in
 SHORT = 24  # letters of a name on an axis
+WIDTH = 5.3  # inches: as much as a phone shows of a page without scrolling
 LEAST_RATE = 1e-3  # where a logarithmic axis begins
 
 
-def axes(title: str, x: str, y: str, size: tuple[float, float] = (6.4, 4.8)) -> tuple[Figure, Axes]:
+def axes(title: str, x: str, y: str, size: tuple[float, float] = (WIDTH, 4.2)) -> tuple[Figure, Axes]:
     """A figure with one plot."""
     figure = Figure(figsize=size, layout="constrained")
     plot = figure.subplots()
@@ -35,6 +36,11 @@ def axes(title: str, x: str, y: str, size: tuple[float, float] = (6.4, 4.8)) -> 
 def style(index: int) -> dict[str, Any]:
     """A colour and line of its own."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
+
+
+def legend_below(plot: Axes, title: str) -> None:
+    """Names under a plot, in two columns: beside it they would take half of a narrow page."""
+    plot.legend(title=title, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def short(name: str) -> str:
@@ -49,44 +55,44 @@ def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str], by_row: 
     np.add.at(matrix, (truth, predicted), 1)
     if by_row:
         matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = min(3.6 + 0.62 * count, 22)
+    side = min(2.1 + 0.42 * count, 22)
     title = "Confusion, shares of each true person" if by_row else "Confusion, images"
-    figure, plot = axes(title, "predicted", "true", (side + 0.6, side))
+    figure, plot = axes(title, "predicted", "true", (side + 0.26, side))
     plot.grid(visible=False)
     image = plot.imshow(matrix, cmap="Blues", vmin=0, vmax=1 if by_row else None)
     figure.colorbar(image, ax=plot, shrink=0.8)
-    labels, size = [short(name) for name in names], 9 if count <= MOST_WRITTEN else max(3, 250 / count)
+    labels, size = [short(name) for name in names], 8 if count <= MOST_WRITTEN else max(3, 180 / count)
     plot.set_xticks(range(count), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     plot.set_yticks(range(count), labels, fontsize=size)
     if count <= MOST_WRITTEN:
         for (row, column), value in np.ndenumerate(matrix):
             tone = "white" if value > 0.55 * matrix.max() else "black"
             text = f"{value:.2f}" if by_row else f"{value:.0f}"
-            plot.text(column, row, text, ha="center", va="center", color=tone, fontsize=9)
+            plot.text(column, row, text, ha="center", va="center", color=tone, fontsize=8)
     return figure
 
 
 def roc(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> Figure:
     """A receiver operating characteristic for each person against all others."""
-    figure, plot = axes("ROC, each person against all others", "false positive rate", "true positive rate", (8.4, 4.8))
+    figure, plot = axes("ROC, each person against all others", "false positive rate", "true positive rate", (WIDTH, 5.6))
     for order, person in enumerate(occurring(truth, names)):
         area = bio.auc(probabilities[:, person], truth == person)
         x, y, _ = roc_curve(truth == person, probabilities[:, person])
         plot.plot(x, y, label=f"{short(names[person])} ({area:.3f})", **style(order))
     plot.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
-    plot.legend(title="area under the curve", fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_below(plot, "area under the curve")
     return figure
 
 
 def precision_recall(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> Figure:
     """Precision against recall for each person."""
-    figure, plot = axes("Precision and recall, each person", "recall", "precision", (8.4, 4.8))
+    figure, plot = axes("Precision and recall, each person", "recall", "precision", (WIDTH, 5.6))
     for order, person in enumerate(occurring(truth, names)):
         y, x, _ = precision_recall_curve(truth == person, probabilities[:, person])
         mean = float(-(np.diff(x) * y[:-1]).sum())
         plot.plot(x, y, drawstyle="steps-post", label=f"{short(names[person])} ({mean:.3f})", **style(order))
     plot.set_ylim(0, 1.03)
-    plot.legend(title="average precision", fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_below(plot, "average precision")
     return figure
 
 
@@ -99,7 +105,7 @@ def occurring(truth: bio.Ids, names: Sequence[str]) -> list[int]:
 
 def reliability(answers: dict[str, NDArray[Any]], truth: bio.Ids) -> Figure:
     """How often answers of a confidence are right, and how many there are; one line a set of probabilities (N, C)."""
-    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
     bins = np.linspace(0, 1, 16)

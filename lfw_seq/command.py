@@ -66,10 +66,11 @@ def run(task: sweeps.Task, cfg: DictConfig) -> dict[str, Any] | None:
     try:
         return task(cfg)
     except USAGE_ERRORS as error:
-        _remove_unused(HydraConfig.get())
         if cfg.debug:
             raise
         _stop(_hydra_message(error) if isinstance(error, OmegaConfBaseException) else describe(error))
+    finally:
+        _remove_unused(HydraConfig.get())
 
 
 def _hydra_message(error: Exception) -> str:

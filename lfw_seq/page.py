@@ -21,7 +21,8 @@ Html = NewType("Html", str)  # a finished piece; a plain `str` is text still to 
 PIXELS_PER_INCH = 96  # CSS
 SHARPNESS = 2  # pixels of a drawing for each CSS pixel, for dense screens
 SMALLEST_SCALE = 0.7  # a picture is not shrunk further on a narrow screen: it scrolls in its box, and stays readable
-NUMBER = re.compile(r"[<≤±+−-]?\s?\.?\d[\d,.]*\s?%?(\s.*\d.*)?")  # also `.71 [.65, .77]`, `.71 ± .02`, `< .001`
+# Also `.71 [.65, .77]`, `.71 ± .02`, `.65 to .77`, `< .001`, `1e-5`; but not `2 of 3 runs`
+NUMBER = re.compile(r"(?=.*\d)(?:[\d\s.,%<≤±+−–()\[\]-]|(?<=\s)to(?=\s)|(?<=\d)e(?=[\d+-]))+")
 MARK = ' class="marked"'
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"<svg": "image/svg+xml", b"<?xml": "image/svg+xml"}
 
@@ -117,7 +118,7 @@ def table(
     for row in lines:
         if len(row) != len(header):
             raise ValueError(f"a row has {len(row)} cells under a header of {len(header)}: {row}")
-    numbers = [_is_numeric([row[column] for row in lines]) for column in range(len(header))]
+    numbers = [is_numeric([row[column] for row in lines]) for column in range(len(header))]
     body = [
         f"<tr{MARK if index in marked else ''}>{_cells(row, numbers, 'td')}</tr>" for index, row in enumerate(lines)
     ]
@@ -128,7 +129,8 @@ def table(
     )
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
+def is_numeric(cells: Sequence[str]) -> bool:
+    """Whether a column holds numbers, and blanks or dashes where there is none: it is set flush right."""
     filled = [cell for cell in cells if cell not in ("", "–")]
     return bool(filled) and all(NUMBER.fullmatch(cell) for cell in filled)
 

@@ -78,14 +78,14 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 
 def test_columns_of_numbers_are_flush_right() -> None:
-    header = ["key", "accuracy", "p", "value", "range", "empty"]
+    header = ["key", "accuracy", "p", "value", "range", "empty", "remark"]
     rows = [
-        ["lstm", ".71 [.65, .77]", "< .001", "8", "−0.02 ± 0.01", ""],
-        ["2-layer", "41.1 %", ".032", "lstm", "–", ""],
+        ["lstm", ".71 [.65, .77]", "< .001", "8", "−0.02 ± 0.01", "", "2 of 3 runs"],
+        ["2-layer", "41.1 %", "3.2e-05", "lstm", "0.5 to 1.0", "–", ""],
     ]
     reader = Reader(page.table(header, rows))
     columns = [attributes.get("class") for attributes in reader.all("th") if attributes.get("scope") == "col"]
-    assert columns == [None, "number", "number", None, "number", None]
+    assert columns == [None, "number", "number", None, "number", None, None]
     assert [attributes.get("class") for attributes in reader.all("td")] == columns[1:] * 2
     assert len(reader.all("tr")) == 3
 

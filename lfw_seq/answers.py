@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from lfw_seq import runs
 from lfw_seq.data.images import person_files
 from lfw_seq.data.lfw import LFW
-from lfw_seq.data.module import build
+from lfw_seq.data.module import READING, build
+from lfw_seq.data.split import Split
 from lfw_seq.errors import UsageError, check_whole
 from lfw_seq.inference import logits as read
 from lfw_seq.inference import pick_device, probabilities
@@ -27,7 +28,7 @@ from lfw_seq.metrics import stage_metrics
 from lfw_seq.rebuild import checked_class, checked_source
 
 AS_TRAINED = "run"
-SPLIT = ("test_size", "val_size", "val_from", "fold", "num_folds")
+SPLIT = tuple(field.name for field in fields(Split) if field.name != "split_seed")
 PLACE = ("download", "cache_dir")  # these have a value of their own in conf/evaluate.yaml
 Images = NDArray[np.float32]
 
@@ -111,6 +112,7 @@ def ask_split(cfg: DictConfig, run: Run) -> Answers:
     logits = {
         stage: read(run, torch.from_numpy(run.reading.rows(data.faces.images[data.indices[stage]])))
         for stage in ("val", "test")
+        if len(data.indices[stage])
     }
     truth = {stage: data.tensors[stage][1] for stage in logits}
     files = tuple(data.faces.files[index] for index in tested)
@@ -126,7 +128,7 @@ def ask_split(cfg: DictConfig, run: Run) -> Answers:
         metrics={
             k: v for stage in logits for k, v in stage_metrics(stage, logits[stage], truth[stage], run.names).items()
         },
-        validation=(logits["val"].numpy(), truth["val"].numpy()),
+        validation=(logits["val"].numpy(), truth["val"].numpy()) if "val" in logits else None,
         strangers=None if unknown is None else (unknown.files, probabilities(run, unknown.images)),
         images=data.faces.images[tested],
         notes=notes(cfg, run, files, own),
@@ -176,14 +178,21 @@ def source_config(keys: Mapping[str, Any], split_seed: int | str, run: Run) -> t
     chosen = {key: value for key, value in keys.items() if value != AS_TRAINED}
     other = "_target_" in chosen
     config = chosen if other else trained | chosen
-    if not other and (unknown := chosen.keys() - trained.keys() - set(PLACE)):
+    if missing := {*SPLIT, *READING} - config.keys():
+        key = min(missing)
+        raise UsageError(f"{run.folder}: trained by a version without data.{key}; say what it is with +data.{key}=...")
+    if not other and (unknown := chosen.keys() - trained.keys() - {*PLACE, *SPLIT, *READING}):
         raise UsageError(
             f"data.{unknown.pop()}: the run's source has no such key; expected one of {', '.join(trained)}"
         )
     takes = {field.name for field in fields(checked_class(config["_target_"], "lfw_seq.data"))}
     config = {key: value for key, value in config.items() if key in takes or key not in PLACE}
     seed: Any = run.config["split_seed"] if split_seed == AS_TRAINED else split_seed  # checked by Split
-    own: bool = not other and seed == run.config["split_seed"] and all(config[key] == trained[key] for key in SPLIT)
+    own: bool = (
+        not other
+        and seed == run.config["split_seed"]
+        and all(config[key] == trained.get(key, config[key]) for key in SPLIT)
+    )
     return config | {"order": run.reading.order}, seed, own
 
 

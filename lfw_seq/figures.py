@@ -74,7 +74,9 @@ def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str], by_row: 
 
 def roc(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> Figure:
     """A receiver operating characteristic for each person against all others."""
-    figure, plot = axes("ROC, each person against all others", "false positive rate", "true positive rate", (WIDTH, 5.6))
+    figure, plot = axes(
+        "ROC, each person against all others", "false positive rate", "true positive rate", (WIDTH, 5.6)
+    )
     for order, person in enumerate(occurring(truth, names)):
         area = bio.auc(probabilities[:, person], truth == person)
         x, y, _ = roc_curve(truth == person, probabilities[:, person])

@@ -105,6 +105,8 @@ def test_the_training_runs_metrics_come_out_to_the_last_digit(run: Path, asked: 
         "data.standardize=image callbacks=average augment=faces",
         "data.pixel_guard=false data.pixel_scale=0.00392156862745098",
         "model=row_conv",
+        "data.val_from=none callbacks=default look.every_n_epochs=1 look.time_share=1 callbacks.early_stopping=null "
+        "callbacks.plateau=null callbacks.best.monitor=step callbacks.best.mode=max",
     ],
 )
 def test_other_runs_come_out_too(config: Compose, asked: Ask, tmp_path: Path, change: str) -> None:

@@ -231,9 +231,11 @@ def test_each_can_be_left_out(config: Compose, key: str) -> None:
 
 def test_a_turn_is_passed_over_when_time_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, shown = [0.0], list[int]()
-    monkeypatch.setattr("lfw_seq.callbacks.periodic.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("lfw_seq.callbacks.periodic.time.process_time", lambda: clock[0])
 
     class Slow(Periodic):
+        guess = 0.5
+
         def _show(self, trainer: Any, model: Any, stage: str, step: int) -> None:
             clock[0] += 2.0
             shown.append(step)

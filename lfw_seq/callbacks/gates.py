@@ -28,6 +28,8 @@ class Gates(Periodic):
         """Look at the validation images, also at the end; nets without an LSTM have no gates."""
         from lfw_seq import row_figures  # matplotlib: not before training has begun
 
+        if not len(data.tensors["val"][1]):
+            return
         layers = [module for module in model.modules() if isinstance(module, nn.LSTM)]
         inputs: dict[nn.Module, Tensor] = {}
         hooks = [layer.register_forward_pre_hook(lambda layer, x: inputs.update({layer: x[0]})) for layer in layers]

@@ -28,6 +28,8 @@ class Gradients(Periodic):
         """Look at the validation images, also at the end."""
         from lfw_seq import row_figures  # matplotlib: not before training has begun
 
+        if not len(data.tensors["val"][1]):
+            return
         rows, labels = (tensor[:IMAGES].to(model.device) for tensor in data.tensors["val"])
         curves = row_gradients(model, rows, labels)
         series = {name: (np.arange(1, len(norm) + 1), norm) for name, norm in curves.items()}

@@ -37,7 +37,8 @@ class HParams(Callback):
         writer = writer_of(trainer)
         if writer is not None:
             for tag, name in METRICS.items():
-                writer.add_scalar(tag, float(pl_module.values[name]), 0)
+                if name in pl_module.values:  # without validation images, those of the test alone
+                    writer.add_scalar(tag, float(pl_module.values[name]), 0)
             self._write(trainer, end=True)
 
     def _write(self, trainer: Trainer, end: bool) -> None:
@@ -47,7 +48,6 @@ class HParams(Callback):
             return
         card = cards[0].card
         values = {key.replace("._target_", ""): chosen(card["config"], key) for key in self.keys}
-        values["data.rows"], values["data.pixels"] = card["shape"]
         experiment, start, finish = hparams(values, dict.fromkeys(METRICS, 0.0))
         for summary in [finish] if end else [experiment, start]:
             writer._get_file_writer().add_summary(summary)  # add_hparams would make a run of its own

@@ -14,8 +14,6 @@ from lfw_seq.data.module import FaceRows
 from lfw_seq.errors import check_real, check_whole
 from lfw_seq.tensorboard import writer_of
 
-GUESS = 0.5  # seconds a turn takes, before one has been taken
-
 
 class Periodic(Callback):
     """Shows something every few epochs, and once more at the end, of the best weights.
@@ -25,14 +23,17 @@ class Periodic(Callback):
 
     Attributes:
         every_n_epochs: how often.
-        time_share: of the time since training began, in (0, 1]; 1 passes no turn over.
+        time_share: of the processor time since training began, in (0, 1]; 1 passes no turn over.
+        guess: seconds a turn takes, before one has been taken.
     """
+
+    guess = 1.0
 
     def __init__(self, every_n_epochs: int, time_share: float) -> None:
         check_whole("look.every_n_epochs", every_n_epochs)
         check_real("look.time_share", time_share, 0, 1.001, open_low=True)
         self.every_n_epochs, self.time_share = every_n_epochs, time_share
-        self.started, self.spent, self.cost = 0.0, 0.0, GUESS
+        self.started, self.spent, self.cost = 0.0, 0.0, self.guess
 
     def show(self, writer: SummaryWriter, data: FaceRows, model: Classifier, stage: str, step: int) -> None:
         """Write to TensorBoard.
@@ -48,15 +49,15 @@ class Periodic(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Start the clock."""
-        self.started, self.spent, self.cost = time.perf_counter(), 0.0, GUESS
+        self.started, self.spent, self.cost = time.process_time(), 0.0, self.guess
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Show, when it is time and there is time."""
-        begun, epoch = time.perf_counter(), trainer.current_epoch + 1
+        begun, epoch = time.process_time(), trainer.current_epoch + 1
         affordable = self.time_share >= 1 or self.spent + self.cost <= self.time_share * (begun - self.started)
         if epoch % self.every_n_epochs == 0 and affordable:
             self._show(trainer, pl_module, "val", epoch)
-            self.cost = time.perf_counter() - begun
+            self.cost = time.process_time() - begun
             self.spent += self.cost
 
     def on_test_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]

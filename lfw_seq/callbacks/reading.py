@@ -37,6 +37,8 @@ class Reading(Periodic):
         """Read the validation images in part, also at the end."""
         from lfw_seq import row_figures  # matplotlib: not before training has begun
 
+        if not len(data.tensors["val"][1]):
+            return
         rows, labels = (tensor.to(model.device) for tensor in data.tensors["val"])
         rows = model.standardize(rows)
         stops = np.unique(np.linspace(1, rows.shape[1], self.points + 1).round().astype(int)[1:])

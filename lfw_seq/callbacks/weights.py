@@ -13,6 +13,8 @@ from lfw_seq.data.module import FaceRows
 class Weights(Periodic):
     """Weights, and their gradients at the epoch's last step."""
 
+    guess = 0.1
+
     def __init__(self, every_n_epochs: int, time_share: float) -> None:
         super().__init__(every_n_epochs, time_share)
         self.gradients: dict[str, Tensor] = {}

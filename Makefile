@@ -20,7 +20,8 @@ sweep: .venv/core.stamp  ## train three cells with three seeds each; ARGS="model
 	$(BIN)/python -m lfw_seq.train -m data=$$data $(or $(ARGS),model=lstm$(comma)gru$(comma)rnn seed=0$(comma)1$(comma)2)
 
 tensorboard: .venv/core.stamp  ## look at all runs of outputs and multirun
-	$(BIN)/tensorboard --logdir_spec=outputs:outputs,multirun:multirun
+	@mkdir -p outputs multirun .tensorboard && ln -sfn ../outputs ../multirun .tensorboard/  # of two folders the projector reads none
+	$(BIN)/tensorboard --logdir=.tensorboard $(ARGS)
 
 notebooks: .venv/dev.stamp  ## run the notebooks from top to bottom; what they show stays as it is
 	$(BIN)/jupyter execute notebooks/*.ipynb
@@ -40,7 +41,7 @@ benchmark: .venv/core.stamp  ## time an epoch beside a bare PyTorch loop
 	$(BIN)/python -m lfw_seq.benchmark what=epoch $(ARGS)
 
 clean:  ## remove the set-up and caches; runs stay
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .tensorboard build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/core.stamp: $(SETUP)

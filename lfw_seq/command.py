@@ -24,10 +24,13 @@ from lfw_seq import plugins, sweeps
 from lfw_seq.errors import USAGE_ERRORS, describe, stop
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# Keys that hold a path: one may have spaces, commas, brackets or letters that Hydra's grammar has no place for.
+PATHS = ("run", "against", "faces", "images", "out", "data.root", "data.data_home", "hydra.run.dir", "hydra.sweep.dir")
 
 
 def start(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function as a command; a config that cannot be composed ends in one line."""
+    sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
     if sweeps.finished_before():
         return
     plugins.register()
@@ -65,13 +68,21 @@ def _help_text() -> str:
     return template.substitute(APP_CONFIG_GROUPS="".join(groups), CONFIG=OmegaConf.to_yaml(shown))
 
 
+def quoted(word: str) -> str:
+    """A word of the command line, quoted for Hydra when it is a path; a list of paths stays one, for a sweep."""
+    key, _, path = word.partition("=")
+    if key not in PATHS or path in ("", "null") or path[0] in "'\"" or ("," in path and not Path(path).exists()):
+        return word
+    return "{}='{}'".format(key, path.replace("'", r"\'"))
+
+
 def run(task: sweeps.Task, cfg: DictConfig) -> dict[str, Any] | None:
     """Run a command's task in its Hydra job; a user's mistake ends in one line. For a multirun see `sweeps.run_job`.
 
     Returns:
         What the task returned; None for a job of a multirun that did not finish.
     """
-    if sweeps.in_sweep():
+    if sweeps.in_sweep() and "run_dir" in cfg:
         return sweeps.run_job(task, cfg)
     try:
         return task(cfg)
@@ -119,6 +130,8 @@ def _keys() -> list[str]:
 def _remove_unused(hydra: HydraConf) -> None:
     """Remove the folder Hydra made, and its date's, when nothing but the log is in it."""
     folder, log = Path(hydra.runtime.output_dir), f"{hydra.job.name}.log"
+    if folder == Path.cwd():  # of a command that makes no folder
+        return
     with suppress(OSError):
         if [path.name for path in folder.iterdir()] == [log]:
             (folder / log).unlink()

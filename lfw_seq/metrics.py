@@ -4,10 +4,12 @@ Shape legend: N images, C people.
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -53,3 +55,16 @@ def classification_metrics(num_classes: int) -> MetricCollection:
             "auroc": PresentAUROC(num_classes, average="none", **alone),
         }
     )
+
+
+def stage_metrics(
+    stage: str, logits: Tensor, truth: Tensor, names: Sequence[str]
+) -> dict[str, float | dict[str, float]]:
+    """The metrics of logits (N, C) against ids (N,), named and computed as in a training run, to the last digit."""
+    metrics = classification_metrics(len(names))
+    metrics.update(logits.softmax(dim=1), truth)
+    values = {"loss": functional.cross_entropy(logits, truth), **metrics.compute()}
+    return {
+        f"{stage}/{name}": value.item() if value.ndim == 0 else dict(zip(names, value.tolist(), strict=True))
+        for name, value in values.items()
+    }

@@ -53,7 +53,11 @@ figure { margin: .75rem 0 1.5rem; }
 img { display: block; max-width: 100%; height: auto; }
 details { margin: .75rem 0; }
 summary { cursor: pointer; color: var(--quiet); }
-@media (max-width: 40rem) { th, td { max-width: 14rem; } }
+@media (max-width: 40rem) {
+  table { width: auto; }
+  th, td { max-width: 14rem; padding: .35rem .4rem; overflow-wrap: anywhere; }
+  th:not(.number), td:not(.number) { min-width: 5.2rem; }
+}
 @media print { .scroll { overflow: visible; } h2, figure { break-inside: avoid; } }
 """
 

@@ -28,9 +28,22 @@ NOT_HASHED = (
     "callbacks.pruning.journal",
     "fail_fast",
     "logger",
+    "look",
     "callbacks.console",
     "callbacks.history",
     "callbacks.learning_rate",
+    "callbacks.figures",
+    "callbacks.photos",
+    "callbacks.gradients",
+    "callbacks.reading",
+    "callbacks.gates",
+    "callbacks.weights",
+    "callbacks.speed",
+    "callbacks.gradient_norm",
+    "callbacks.charts",
+    "callbacks.graph",
+    "callbacks.projector",
+    "callbacks.hparams",
     "data.cache_dir",
     "data.data_home",
     "data.download",
@@ -188,6 +201,22 @@ def write_predictions(
     for file, person, row in zip(files, truth, probabilities, strict=True):
         writer.writerow([file, names[person], names[max(range(len(row)), key=row.__getitem__)], *row])
     write_text(path, text.getvalue())
+
+
+def read_predictions(path: Path) -> tuple[list[str], list[int], list[list[float]], list[str]]:
+    """What `write_predictions` wrote: files, truth, probabilities and names.
+
+    Raises:
+        UsageError: the file is missing or no such table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        names = header[3:]
+        truth = [names.index(row[1]) for row in rows]
+        return [row[0] for row in rows], truth, [[float(cell) for cell in row[3:]] for row in rows], names
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(f"{path}: not a table of predictions ({error}); run the training again") from error
 
 
 def versions() -> dict[str, str]:

@@ -152,7 +152,7 @@ def finished_before() -> bool:
     """Whether this very command ended before with every job finished: known without composing a single config."""
     if not {"-m", "--multirun"} & set(sys.argv):
         return False
-    typed = [word.partition("=")[2] for word in sys.argv if word.startswith("hydra.sweep.dir=")]
+    typed = [word.partition("=")[2].strip("'\"") for word in sys.argv if word.startswith("hydra.sweep.dir=")]
     folder = Path(typed[-1] if typed else sweep_dir())
     try:
         kept = json.loads((folder / INDEX).read_text())

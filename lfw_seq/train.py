@@ -58,6 +58,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     folder, name, helps = Path(cfg.run_dir), runs.config_hash(cfg), processes.helps_another(cfg)
     with nullcontext() if helps else runs.claimed(folder, name):
         prepare_process(cfg)
+        from lfw_seq.callbacks.card import Card
         from lfw_seq.data.module import build
 
         data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
@@ -66,6 +67,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         classifier = build_classifier(cfg, net, data)
         check_choice("monitor", cfg.monitor, classifier.monitored("val"))
         trainer = build_trainer(cfg)
+        trainer.callbacks.append(Card(plain(cfg), data))  # type: ignore[attr-defined]
         log.info("%s", summary.describe(data, net))
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")

@@ -15,10 +15,17 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from lfw_seq.command import CONF, start
-from lfw_seq.train import main
+from lfw_seq.train import main, train
 
 Compose = Callable[..., DictConfig]
-SMALL = ("data=synthetic", "data.num_images=140", "trainer=cpu", "trainer.max_epochs=2", "model.hidden_size=8")
+SMALL = (
+    "data=synthetic",
+    "data.num_images=140",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "model.hidden_size=8",
+    "callbacks=core",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,6 +58,15 @@ def config(tmp_path: Path) -> Compose:
             return compose("train", [f"run_dir={tmp_path / 'run'}", *overrides])
 
     return composed
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on drawn faces, shared by the tests that only read it."""
+    folder = tmp_path_factory.mktemp("shared") / "run"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        train(compose("train", [f"run_dir={folder}", *SMALL]))
+    return folder
 
 
 def command(*words: str, cwd: Path, module: str = "lfw_seq.train", **env: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lfw_seq.data.augment import Augment
 from lfw_seq.data.layout import Layout
-from lfw_seq.data.module import sequences
+from lfw_seq.data.sequences import sequences
 from lfw_seq.data.standardize import Standardize
 from lfw_seq.errors import UsageError
 

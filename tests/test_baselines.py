@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from lfw_seq.command import CONF
 from lfw_seq.data.module import build
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.errors import UsageError
+from lfw_seq.evaluate import evaluate
 from lfw_seq.summary import closing_table
 from lfw_seq.train import plain, train
 
@@ -107,3 +109,26 @@ def test_a_grid_of_models_and_splits(tmp_path: Path) -> None:
     results = [json.loads(path.read_text()) for path in sorted((tmp_path / "sweep").glob("*/result.json"))]
     assert sorted(result["model"]["name"] for result in results) == ["majority", "majority", "nearest", "nearest"]
     assert len({result["config_hash"] for result in results}) == 4
+
+
+def test_evaluate_takes_baselines_too(tmp_path: Path) -> None:
+    trained = {name: fit(make(tmp_path / name, f"model={name}")) for name in ("majority", "nearest")}
+
+    def asked(name: str, *words: str) -> dict[str, Any]:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return evaluate(compose("evaluate", [f"run={tmp_path / name}", *words]))
+
+    for name, result in trained.items():
+        found = asked(name)
+        assert found["accuracy"]["value"] == pytest.approx(result["metrics"]["test/accuracy"], abs=1e-7)
+        assert found["macro"]["f1"] == pytest.approx(result["metrics"]["test/macro_f1"], abs=1e-7)
+        assert found["calibration"]["temperature"] is None
+        assert found["open_set"] is None
+        assert "No checkpoint" in found["notes"][0]
+        text = (tmp_path / name / "evaluation" / "report.html").read_text()
+        assert ("Every image got the same answer, Person 1" in text) == (name == "majority")
+    pair = asked("nearest", f"against={tmp_path / 'majority'}")["comparison"]
+    hits = [round(42 * share) for share in pair["accuracy"]]
+    assert pair["only_run"] - pair["only_against"] == hits[0] - hits[1] > 0
+    with pytest.raises(UsageError, match="no checkpoint in it"):
+        asked("nearest", "split_seed=1")

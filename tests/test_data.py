@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfw_seq.data.batches import Batches, mix, shuffled
-from lfw_seq.data.module import sequences
+from lfw_seq.data.sequences import ORDERS, pictures, sequences
 from lfw_seq.data.split import Split
 from lfw_seq.data.synthetic import image_counts
 from lfw_seq.errors import UsageError
@@ -115,6 +115,9 @@ def test_orders_of_reading() -> None:
     colour = np.stack([images, images + 100, images + 200], axis=3)
     assert sequences(colour, "top_down").shape == (2, 3, 12)
     assert sequences(colour, "columns")[0, 1, :6].tolist() == [1, 101, 201, 5, 105, 205]
+    for order in ORDERS:
+        assert np.array_equal(pictures(sequences(images, order), order, color=False), images)
+        assert np.array_equal(pictures(sequences(colour, order), order, color=True), colour)
 
 
 @settings(max_examples=50, deadline=None)

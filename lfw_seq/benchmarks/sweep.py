@@ -1,6 +1,5 @@
 """Sixteen short trainings as a sweep: one after the other in one process, and side by side in two."""
 
-import sys
 from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
@@ -17,12 +16,9 @@ def measure(cfg: DictConfig) -> Report:
     """Time both in turn, each from the command to its last line, Python's start included."""
     report = Report(f"{JOBS} short trainings, from the command to its last line")
     words = (*SHORT, *typed(), f"seed=range({JOBS})", f"threads={cfg.threads}", "hydra.sweep.dir={number}")
-    line = [sys.executable, "-m", "lfw_seq.train", "-m", *words]
+    line = ["-m", "lfw_seq.train", "-m", *words]
     with TemporaryDirectory() as folder:
-        contenders = {}
-        for place, (name, launcher) in enumerate(LAUNCHERS.items()):
-            own = [word.replace("{number}", f"{place}-{{number}}") for word in (*line, *launcher)]
-            contenders[name] = process(own, folder, {})
+        contenders = {name: process([*line, *launcher], folder, {}) for name, launcher in LAUNCHERS.items()}
         report.costs = in_turn(contenders, cfg.rounds, cfg.warm_up)
     one, two = LAUNCHERS
     report.compare(f"{two} / {one}", two, one)

@@ -44,7 +44,16 @@ class Faces:
 
 
 class Source(Protocol):
-    """Where faces come from."""
+    """Where faces come from.
+
+    Attributes:
+        crop: what is kept of a photo: top, bottom, left, right as fractions; None is the largest centred part.
+    """
+
+    @property
+    def crop(self) -> Sequence[float] | None:
+        """See the class."""
+        ...
 
     def load(self) -> Faces:
         """Read or make the faces."""

@@ -55,6 +55,11 @@ class LFW:
         if self.slice_ is not None and not all(0 <= start < stop <= 250 for start, stop in self.slice_):
             raise UsageError(f"data.slice_={self.slice_}: expected [[from, to], [from, to]] inside the 250 x 250 photo")
 
+    @property
+    def crop(self) -> list[float]:
+        """`slice_` as fractions of a photo: top, bottom, left, right."""
+        return [edge / 250 for part in self.slice_ or ((0, 250), (0, 250)) for edge in part]
+
     def load(self) -> Faces:
         """Find, download or decode the photos.
 
@@ -62,11 +67,25 @@ class LFW:
             UsageError: no LFW here and none to be had, nobody with enough photos, or a damaged photo.
         """
         root = self._root()
-        files = person_files(root, self.min_faces_per_person)
+        return self._load(root, person_files(root, self.min_faces_per_person), {})
+
+    def strangers(self) -> Faces | None:
+        """The people with fewer photos than asked for, read the same way; None where there are none.
+
+        Raises:
+            UsageError: as `load`.
+        """
+        root = self._root()
+        known = set(person_files(root, self.min_faces_per_person))
+        files = [name for name in person_files(root, 1) if name not in known]
+        return self._load(root, files, {"strangers": True}) if files else None
+
+    def _load(self, root: Path, files: list[str], more: dict[str, object]) -> Faces:
         decoding = {
             key: value for key, value in asdict(self).items() if key not in ("data_home", "download", "cache_dir")
         }
-        parameters = decoding | {"root": str(root.resolve()), "pillow": PIL.__version__, "sklearn": sklearn.__version__}
+        place = {"root": str(root.resolve()), "pillow": PIL.__version__, "sklearn": sklearn.__version__}
+        parameters = decoding | place | more
         return cached(self.cache_dir, parameters, listing(root, files), lambda: self._decode(root, files))
 
     def _root(self) -> Path:

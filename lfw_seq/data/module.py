@@ -1,6 +1,6 @@
 """The LightningDataModule: from a source to batches of row sequences.
 
-Shape legend: N images, H image rows, W pixels a row, T steps of the sequence, F features a step.
+Shape legend: T steps of the sequence, F features a step.
 """
 
 from dataclasses import fields
@@ -10,36 +10,18 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from lightning import LightningDataModule
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lfw_seq.data.batches import Batches, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
 from lfw_seq.data.layout import Layout
+from lfw_seq.data.sequences import ORDERS, sequences
 from lfw_seq.data.split import Split
 from lfw_seq.data.standardize import MODES, Standardize
 from lfw_seq.errors import check_choice, check_real, check_whole
 
-ORDERS = ("top_down", "bottom_up", "columns")
 STAGES = ("train", "val", "test")
 READING = ("order", "pixel_guard", "pixel_scale", "standardize", "batch_size", "eval_batch_size")
-
-
-def sequences(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:
-    """Images as sequences.
-
-    Args:
-        images: (N, H, W), or (N, H, W, 3).
-        order: "top_down" or "bottom_up" read rows, "columns" reads columns from the left.
-
-    Returns:
-        (N, T, F): T is H, or W for columns; F is the rest.
-    """
-    if order == "bottom_up":
-        images = images[:, ::-1]
-    elif order == "columns":
-        images = images.swapaxes(1, 2)
-    return np.ascontiguousarray(images).reshape(*images.shape[:2], -1)
 
 
 class FaceRows(LightningDataModule):

@@ -7,7 +7,7 @@ Shape legend: N images, P people, H rows, W pixels a row.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +76,10 @@ class Synthetic:
         height: H, rows of a face.
         width: W, pixels a row.
         seed: another seed draws other people and other photos of them.
+        crop: None, as a drawn face fills its picture.
     """
 
+    crop: ClassVar[None] = None
     num_people: int
     num_images: int | None
     height: int

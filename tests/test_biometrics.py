@@ -1,0 +1,166 @@
+"""Every measure against scikit-learn, scipy, or an example worked by hand."""
+
+import numpy as np
+import pytest
+from scipy.interpolate import interp1d
+from scipy.optimize import brentq
+from scipy.special import softmax
+from sklearn import metrics as sk
+
+from lfw_seq import biometrics as bio
+
+N, C = 258, 7
+
+
+@pytest.fixture
+def logits() -> bio.Floats:
+    return np.random.default_rng(3).normal(size=(N, C)) * 1.5
+
+
+@pytest.fixture
+def truth(logits: bio.Floats) -> bio.Ids:
+    noise = np.random.default_rng(4).normal(size=logits.shape) * 1.5
+    return np.asarray((logits + noise).argmax(axis=1))
+
+
+@pytest.fixture
+def probabilities(logits: bio.Floats) -> bio.Floats:
+    return np.asarray(softmax(logits, axis=1))
+
+
+def exact(value: float | list[float]) -> object:
+    return pytest.approx(value, abs=1e-9)
+
+
+def test_cmc_is_top_k_accuracy(probabilities: bio.Floats, truth: bio.Ids) -> None:
+    curve = bio.cmc(probabilities, truth)
+    for k in range(1, C):
+        assert curve[k - 1] == exact(sk.top_k_accuracy_score(truth, probabilities, k=k, labels=range(C)))
+    assert curve[-1] == 1
+    assert curve[0] == exact((probabilities.argmax(axis=1) == truth).mean())
+
+
+def test_equal_scores_rank_as_argmax_picks() -> None:
+    scores = np.array([[0.4, 0.4, 0.2], [0.4, 0.4, 0.2], [1 / 3, 1 / 3, 1 / 3]])
+    assert bio.identification_ranks(scores, np.array([0, 1, 2])).tolist() == [1, 2, 3]
+
+
+def test_det_and_eer_by_hand() -> None:
+    genuine, impostor = np.array([0.9, 0.8, 0.5, 0.3]), np.array([0.6, 0.4, 0.2, 0.1])
+    curve = bio.det(genuine, impostor)
+    assert curve.thresholds.tolist() == [np.inf, 0.9, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert curve.fmr.tolist() == [0, 0, 0, 0.25, 0.25, 0.5, 0.5, 0.75, 1]
+    assert curve.fnmr.tolist() == [1, 0.75, 0.5, 0.5, 0.25, 0.25, 0, 0, 0]
+    assert bio.equal_error_rate(curve) == exact(0.25)
+    assert bio.fnmr_at_fmr(curve, 0.25) == (0.25, 0.5)
+    assert bio.fnmr_at_fmr(curve, 0.24) == (0.5, 0.8)
+    assert bio.fnmr_at_fmr(curve, 0) == (0.5, 0.8)
+
+
+def test_pooled_verification_agrees_with_scikit_learn(probabilities: bio.Floats, truth: bio.Ids) -> None:
+    genuine, impostor = bio.verification_scores(probabilities, truth)
+    assert (len(genuine), len(impostor)) == (N, N * (C - 1))
+    labels = np.repeat([1, 0], [len(genuine), len(impostor)])
+    fpr, tpr, thresholds = sk.roc_curve(labels, np.concatenate([genuine, impostor]), drop_intermediate=False)
+    curve = bio.det(genuine, impostor)
+    assert np.allclose(curve.fmr, fpr, atol=1e-12)
+    assert np.allclose(curve.fnmr, 1 - tpr, atol=1e-12)
+    assert np.array_equal(curve.thresholds, thresholds)
+    crossing = brentq(lambda x: 1 - x - interp1d(fpr, tpr)(x), 0, 1, xtol=1e-13)
+    assert bio.equal_error_rate(curve) == exact(crossing)
+    assert bio.fnmr_at_fmr(curve, 0.01)[0] == exact(1 - tpr[fpr <= 0.01].max())
+
+
+def test_perfect_and_useless_scores() -> None:
+    assert bio.equal_error_rate(bio.det(np.array([0.9, 0.8]), np.array([0.1, 0.2]))) == 0
+    assert bio.equal_error_rate(bio.det(np.array([0.5, 0.5]), np.array([0.5, 0.5]))) == 0.5
+
+
+def test_open_set_by_hand() -> None:
+    strangers = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4, 0.3, 0.3])
+    assert bio.threshold_at_fpir(strangers, 0.10) == 0.95
+    assert bio.threshold_at_fpir(strangers, 0.25) == 0.9
+    assert bio.threshold_at_fpir(strangers, 0.01) == np.nextafter(0.95, 1)
+    assert bio.fpir(strangers, 0.8) == 0.3
+    for count in range(20, 600, 20):  # one in twenty of any number is one in twenty
+        many = np.arange(count, dtype=np.float64)
+        assert bio.threshold_at_fpir(many, 0.05) == count - count // 20
+    known = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.9, 0.1]])
+    truth = np.array([0, 0, 0, 0])  # accepted; below the threshold; somebody else; accepted
+    assert bio.fnir(known, truth, 0.75) == 0.5
+    assert bio.fnir(known, truth, 0.0) == 0.25
+
+
+def test_losses_agree_with_scikit_learn(probabilities: bio.Floats, truth: bio.Ids) -> None:
+    assert bio.negative_log_likelihood(probabilities, truth) == exact(sk.log_loss(truth, probabilities))
+    assert bio.brier_score(probabilities, truth) == exact(((probabilities - np.eye(C)[truth]) ** 2).sum() / N)
+    two = probabilities[:, :2] / probabilities[:, :2].sum(axis=1, keepdims=True)
+    answers = truth % 2
+    assert bio.brier_score(two, answers) / 2 == exact(sk.brier_score_loss(answers, two[:, 1]))
+
+
+def test_ece_by_hand(probabilities: bio.Floats, truth: bio.Ids) -> None:
+    scores = np.array([[0.95, 0.05], [0.95, 0.05], [0.55, 0.45], [0.55, 0.45]])
+    # two answers at .95, one right: |.5 - .95| = .45; two at .55, both right: |1 - .55| = .45
+    assert bio.expected_calibration_error(scores, np.array([0, 1, 0, 0])) == exact(0.45)
+    total, confidence = 0.0, probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    for part in range(15):
+        inside = (confidence > part / 15) & (confidence <= (part + 1) / 15)
+        if inside.any():
+            total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert bio.expected_calibration_error(probabilities, truth) == exact(total)
+    assert bio.reliability(probabilities, truth)[0].sum() == N
+
+
+def test_temperature_finds_the_scale_and_the_minimum(logits: bio.Floats) -> None:
+    drawn = np.array([np.random.default_rng(i).choice(C, p=row) for i, row in enumerate(softmax(logits, axis=1))])
+    best = bio.fit_temperature(logits, drawn)
+    assert 0.7 < best < 1.4
+    assert bio.fit_temperature(logits * 8, drawn) == pytest.approx(8 * best, rel=1e-6)
+    # at the minimum the derivative by 1/T is zero: the mean score of the truth equals its expectation
+    scaled = softmax(logits / best, axis=1)
+    assert logits[np.arange(N), drawn].mean() == pytest.approx((scaled * logits).sum(axis=1).mean(), abs=1e-6)
+
+
+def test_wilson_as_in_the_textbook() -> None:
+    z = 1.959963984540054
+    for hits, trials in ((219, 258), (245, 258), (0, 10), (10, 10)):
+        share = hits / trials
+        centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+        half = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+        assert list(bio.wilson(hits, trials)) == exact([max(centre - half, 0), min(centre + half, 1)])
+    assert list(bio.wilson(219, 258)) == pytest.approx([0.800, 0.887], abs=5e-4)
+    assert np.isnan(bio.wilson(0, 0)).all()
+
+
+def test_interval_of_balanced_accuracy() -> None:
+    one = bio.balanced_accuracy_interval(np.array([8, 0]), np.array([10, 0]))
+    assert list(one) == exact(list(bio.wilson(8, 10)))  # of one person: Wilson's
+    low, high = bio.balanced_accuracy_interval(np.array([8, 8]), np.array([10, 10]))
+    assert 0.8 - low == exact((0.8 - one[0]) / np.sqrt(2))  # of two alike: narrower by the root of two
+    assert high - 0.8 == exact((one[1] - 0.8) / np.sqrt(2))
+
+
+def test_interval_of_balanced_accuracy_covers() -> None:
+    rng, trials, shares = np.random.default_rng(0), np.array([106, 47, 29, 24, 22, 16, 14]), np.linspace(0.95, 0.5, 7)
+    draws = rng.binomial(trials, shares, (400, 7))
+    limits = np.array([bio.balanced_accuracy_interval(hits, trials) for hits in draws])
+    covered = ((limits[:, 0] <= shares.mean()) & (shares.mean() <= limits[:, 1])).mean()
+    assert 0.92 <= covered <= 0.98
+
+
+def test_auc_agrees_with_scikit_learn_and_a_missing_person_has_none(probabilities: bio.Floats, truth: bio.Ids) -> None:
+    coarse = probabilities.round(2)  # with ties
+    for person in range(C):
+        mine = bio.auc(coarse[:, person], truth == person)
+        assert mine == exact(sk.roc_auc_score(truth == person, coarse[:, person]))
+    assert np.isnan(bio.auc(coarse[:, 0], np.zeros(N, dtype=bool)))
+
+
+def test_mcnemar_by_hand() -> None:
+    first = np.array([True] * 10 + [False] * 2 + [True] * 5)
+    second = np.array([False] * 10 + [True] * 2 + [True] * 5)
+    # of 12 images on which they differ, 10 : 2 or further out, both sides: 2 (1 + 12 + 66) / 2^12
+    assert bio.mcnemar(first, second) == (10, 2, exact(2 * 79 / 4096))
+    assert bio.mcnemar(first, first) == (0, 0, 1.0)

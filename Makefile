@@ -5,7 +5,7 @@ SETUP := pyproject.toml constraints.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train sweep tensorboard test test-all lint benchmark clean
+.PHONY: help install train sweep tensorboard notebooks test test-all lint benchmark clean
 
 help:  ## print these targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -21,6 +21,9 @@ sweep: .venv/core.stamp  ## train three cells with three seeds each; ARGS="model
 
 tensorboard: .venv/core.stamp  ## look at all runs of outputs and multirun
 	$(BIN)/tensorboard --logdir_spec=outputs:outputs,multirun:multirun
+
+notebooks: .venv/dev.stamp  ## run the notebooks from top to bottom; what they show stays as it is
+	$(BIN)/jupyter execute notebooks/*.ipynb
 
 test: .venv/dev.stamp  ## run the tests that take seconds
 	$(BIN)/pytest -m "not slow" $(ARGS)

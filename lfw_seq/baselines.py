@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from lfw_seq import command, runs, summary, sweeps
 from lfw_seq.errors import UsageError, check_whole
-from lfw_seq.train import model_name, overrides, plain, prepare_process, write_predictions
+from lfw_seq.train import model_name, overrides, plain, prepare_process, write_predictions, write_result
 
 if TYPE_CHECKING:
     from sklearn.model_selection import GridSearchCV
@@ -54,11 +54,11 @@ class Answers:
 
 @hydra.main(config_path=str(command.CONF), config_name="baselines", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    """The command; returns the validation accuracy."""
+    """The command; returns the validation accuracy, NaN without validation."""
     result = command.run(fit, cfg)
     if result and not sweeps.in_sweep():
         print(summary.closing_table(result, cfg.run_dir))
-    return float(result["metrics"]["val/accuracy"]) if result else math.nan
+    return float(result["metrics"].get("val/accuracy", math.nan)) if result else math.nan
 
 
 def fit(cfg: DictConfig) -> dict[str, Any]:
@@ -89,21 +89,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
         with threadpool_limits(cfg.threads):
             answers, parameters = answer(cfg, data)
         write_predictions(folder, answers, data)
-        result = {
-            "status": "complete",
-            "config_hash": name,
-            "config": plain(cfg),
-            "data": summary.data_card(data),
-            "model": {"name": model_name(cfg), "parameters": parameters},
-            "metrics": summary.final_metrics(answers, data),
-            "best_epoch": 0,
-            "epochs": 0,
-            "seconds": round(time.perf_counter() - started, 1),
-            "versions": runs.versions(),
-            "git": runs.git_state(),
-        }
-        runs.write_json(folder / runs.RESULT, result)
-    return result
+        return write_result(cfg, data, answers, parameters, time.perf_counter() - started)
 
 
 def answer(cfg: DictConfig, data: FaceRows) -> tuple[Answers, int]:
@@ -121,7 +107,8 @@ def answer(cfg: DictConfig, data: FaceRows) -> tuple[Answers, int]:
     log.info("%s: %s", model_name(cfg), search.best_params_ or "nothing to choose")
     model = search.best_estimator_
     answers = Answers({}, {})
-    measure(answers, model, pixels["val"], people["val"], "val")
+    if len(people["val"]):
+        measure(answers, model, pixels["val"], people["val"], "val")
     if cfg.refit and data.split.val_from == "train":
         model.fit(*(np.concatenate([part["train"], part["val"]]) for part in (pixels, people)))
     measure(answers, model, pixels["test"], people["test"], "test")

@@ -18,7 +18,7 @@ class Answered(Protocol):
 
 
 def final_metrics(classifier: Answered, data: FaceRows) -> dict[str, Any]:
-    """The best epoch's validation and test metrics, and what always answering the most frequent person would get."""
+    """The kept epoch's validation and test metrics, and what always answering the most frequent person would get."""
     metrics: dict[str, Any] = {}
     for name, value in classifier.values.items():
         if not name.startswith("train/"):
@@ -71,7 +71,7 @@ def closing_table(result: dict[str, Any], folder: str) -> str:
         ("macro-F1", f"{metrics['test/macro_f1']:.3f}", ""),
         ("macro AUROC", f"{metrics['test/auroc']:.3f}", ""),
         ("people predicted", f"{metrics['predicted_classes']}", f"of {len(names)}"),
-        ("best epoch", f"{result['best_epoch']}", f"of {result['epochs']}, {result['seconds']:.0f} s in all"),
+        ("tested epoch", f"{result['best_epoch']}", f"of {result['epochs']}, {result['seconds']:.0f} s in all"),
     ]
     table = [
         f"Tested on {tested:,} images",

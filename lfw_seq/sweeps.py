@@ -22,11 +22,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq import CONF, runs
-from lfw_seq.errors import describe
+from lfw_seq.errors import UsageError, describe
 
 log = logging.getLogger(__name__)
 
 INDEX = "sweep.json"
+REPORTED = "test/accuracy"  # what the report at the end compares
 LONGEST_NAME = 100
 PLACES = (*runs.NOT_HASHED, "trainer")  # keys that say where and how a sweep runs, not what it is
 
@@ -86,8 +87,8 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
             raise SystemExit(1) from error
         return None
     metrics = result["metrics"]
-    values = f"{cfg.monitor} {metrics[cfg.monitor]:.4g}, test/accuracy {metrics['test/accuracy']:.3f}"
-    print(f"{say}: {values}, {result['seconds']:.0f} s", flush=True)
+    watched = f"{cfg.monitor} {metrics[cfg.monitor]:.4g}, " if cfg.monitor in metrics else ""
+    print(f"{say}: {watched}test/accuracy {metrics['test/accuracy']:.3f}, {result['seconds']:.0f} s", flush=True)
     return result
 
 
@@ -111,7 +112,7 @@ class Sweep:
         why = {}
         for job in sorted(path for path in self.folder.iterdir() if path.is_dir()):
             result = job / runs.RESULT
-            if runs.read_result(job):
+            if runs.read_result(job) or not (result.exists() or (job / runs.LOCK).exists()):
                 continue
             if not result.exists():
                 why[job.name] = (
@@ -164,6 +165,8 @@ def finish(error: BaseException | None = None) -> int:
         return 0
     done = [path.parent.name for path in current.folder.glob(f"*/{runs.RESULT}") if runs.read_result(path.parent)]
     unfinished = current.unfinished()
+    if len(done) > 1:
+        print_report(current.folder)
     print(f"{len(done)} finished, {len(unfinished)} not, in {current.folder}")
     for name, why in unfinished.items():
         print(f"  {name}  {why}")
@@ -174,3 +177,13 @@ def finish(error: BaseException | None = None) -> int:
         return 1
     runs.write_json(current.folder / INDEX, {"command": _command_digest(), "jobs": sorted(done)})
     return 0
+
+
+def print_report(folder: Path) -> None:
+    """Print what the finished jobs say together, and write it into the sweep's folder."""
+    from lfw_seq.report import write_report  # which imports this module
+
+    try:
+        print(f"\n{write_report([folder], REPORTED, folder / 'report')}\n")
+    except UsageError as error:
+        log.warning("No report: %s", describe(error))

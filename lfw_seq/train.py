@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import platform
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +34,11 @@ MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, 
 
 @hydra.main(config_path=str(command.CONF), config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    """The command; returns the best validation value of `monitor` for Hydra's sweepers."""
+    """The command; returns the best validation value of `monitor` for Hydra's sweepers, NaN without validation."""
     result = command.run(train, cfg)
     if result and not sweeps.in_sweep():
         print(summary.closing_table(result, cfg.run_dir))
-    return float(result["metrics"][cfg.monitor]) if result else math.nan
+    return float(result["metrics"].get(cfg.monitor, math.nan)) if result else math.nan
 
 
 def train(cfg: DictConfig) -> dict[str, Any]:
@@ -70,24 +71,13 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         runs.save_config(cfg, folder, overrides())
         trainer.fit(classifier, data, ckpt_path=last_checkpoint(trainer, folder), weights_only=True)
         best_epoch = restore_best(trainer, classifier)
-        trainer.validate(classifier, data, verbose=False)
+        if cfg.data.val_from != "none":
+            trainer.validate(classifier, data, verbose=False)
         trainer.test(classifier, data, verbose=False)
         write_predictions(folder, classifier, data)
-        result = {
-            "status": "complete",
-            "config_hash": name,
-            "config": plain(cfg),
-            "data": summary.data_card(data),
-            "model": {"name": model_name(cfg), "parameters": summary.count_parameters(net)},
-            "metrics": summary.final_metrics(classifier, data),
-            "best_epoch": best_epoch,
-            "epochs": trainer.current_epoch,
-            "seconds": round(seconds(trainer), 1),
-            "versions": runs.versions(),
-            "git": runs.git_state(),
-        }
         forget_before(folder)
-        runs.write_json(folder / runs.RESULT, result)
+        size = summary.count_parameters(net)
+        result = write_result(cfg, data, classifier, size, seconds(trainer), best_epoch, trainer.current_epoch)
     return result
 
 
@@ -97,6 +87,11 @@ def check_root(cfg: DictConfig) -> None:
     check_whole("threads", cfg.threads, 1, 1024)
     check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
     check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
+    watching = [name for name, callback in cfg.callbacks.items() if callback and callback.get("monitor") == cfg.monitor]
+    if cfg.data.val_from == "none" and watching:
+        values = {"best": "callbacks.best.monitor=step callbacks.best.mode=max"}
+        remedy = " ".join(values.get(name, f"callbacks.{name}=null") for name in watching)
+        raise UsageError(f"data.val_from=none: no {cfg.monitor} to watch; add {remedy}")
 
 
 def prepare_process(cfg: DictConfig) -> None:
@@ -108,6 +103,8 @@ def prepare_process(cfg: DictConfig) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices found, tips
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", module="lightning")  # Lightning's to mend
+    warnings.filterwarnings("ignore", message="Total length of .list. across ranks is zero")  # data.val_from=none
+    warnings.filterwarnings("ignore", message="You called .* no logger configured", module="lightning")  # logger=none
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists", module="lightning")  # claimed by us
     torch.set_num_threads(cfg.threads)
     seed_everything(cfg.seed)
@@ -247,6 +244,36 @@ def restore_best(trainer: Trainer, classifier: Classifier) -> int:
     return trainer.current_epoch
 
 
+def write_result(
+    cfg: DictConfig,
+    data: FaceRows,
+    answered: summary.Answered,
+    parameters: int,
+    took: float,
+    best_epoch: int = 0,
+    epochs: int = 0,
+) -> dict[str, Any]:
+    """Write result.json, the last file of a run; returns what it holds. No path in it: folders move."""
+    here = OmegaConf.merge(cfg, {"run_dir": "."})
+    result = {
+        "status": "complete",
+        "config_hash": runs.config_hash(cfg),
+        "config": plain(here),
+        "choices": choices(),
+        "data": summary.data_card(data),
+        "model": {"name": model_name(cfg), "parameters": parameters},
+        "metrics": summary.final_metrics(answered, data),
+        "best_epoch": best_epoch,
+        "epochs": epochs,
+        "seconds": round(took, 1),
+        "device": device(cfg),
+        "versions": runs.versions(),
+        "git": runs.git_state(),
+    }
+    runs.write_json(Path(cfg.run_dir) / runs.RESULT, result)
+    return result
+
+
 def write_predictions(folder: Path, classifier: summary.Answered, data: FaceRows) -> None:
     """Write predictions.csv, one row per test image."""
     tested = data.indices["test"]
@@ -264,6 +291,23 @@ def model_name(cfg: DictConfig) -> str:
     if HydraConfig.initialized():
         return str(HydraConfig.get().runtime.choices["model"])
     return str(cfg.model._target_.rpartition(".")[2])
+
+
+def device(cfg: DictConfig) -> str:
+    """What computed: the graphics card's name, or the processor's kind and the threads used of it."""
+    import torch
+
+    if "trainer" in cfg and cfg.trainer.accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {cfg.threads} thread{'s' * (cfg.threads > 1)}"
+
+
+def choices() -> dict[str, str]:
+    """Which file of each config group made the config, `experiment` among them."""
+    if not HydraConfig.initialized():
+        return {}
+    chosen = HydraConfig.get().runtime.choices.items()
+    return {str(group): str(name) for group, name in chosen if name and not str(group).startswith("hydra")}
 
 
 def overrides() -> list[str]:

@@ -20,6 +20,7 @@ def split(**changes: Any) -> Split:
         "test_size": 0.2,
         "val_size": 0.1,
         "val_from": "train",
+        "train_size": 1.0,
         "split_seed": 42,
         "fold": None,
         "num_folds": 5,
@@ -64,6 +65,8 @@ def test_each_image_is_tested_once_over_the_folds(num_folds: int) -> None:
         ({"test_size": 0}, "data.test_size=0"),
         ({"val_size": 0}, "data.val_size=0"),
         ({"val_size": float("nan")}, "data.val_size=nan"),
+        ({"train_size": 0}, "data.train_size=0"),
+        ({"train_size": 1.01}, "data.train_size=1.01"),
         ({"val_from": "tset"}, "data.val_from=tset"),
         ({"split_seed": -1}, "split_seed=-1"),
         ({"fold": 5}, "data.fold=5"),
@@ -74,6 +77,24 @@ def test_each_image_is_tested_once_over_the_folds(num_folds: int) -> None:
 def test_values_that_make_no_split_are_named(changes: dict[str, Any], key: str) -> None:
     with pytest.raises(UsageError, match=f"^{key}: expected"):
         split(**changes)
+
+
+def test_without_validation_all_but_the_test_images_train() -> None:
+    train, val, test = split(val_from="none").cut(LABELS, NAMES)
+    leak = split(val_from="test").cut(LABELS, NAMES)
+    assert len(val) == 0
+    assert np.array_equal(train, leak[0])
+    assert np.array_equal(test, leak[2])
+
+
+@pytest.mark.parametrize("val_from", ["train", "test", "none"])
+def test_a_share_of_the_training_images_leaves_the_others_alone(val_from: str) -> None:
+    whole, part = (split(val_from=val_from, train_size=size).cut(LABELS, NAMES) for size in (1.0, 0.1))
+    assert set(part[0]) < set(whole[0])
+    assert abs(len(part[0]) - 0.1 * len(whole[0])) <= 1
+    assert np.bincount(LABELS[part[0]], minlength=7).min() >= 5
+    for index in (1, 2):
+        assert np.array_equal(part[index], whole[index])
 
 
 def test_people_with_too_few_photos_are_named() -> None:

@@ -175,7 +175,7 @@ def test_real_lfw_is_what_scikit_learn_gives(lfw_home: Path, tmp_path: Path) -> 
 @pytest.mark.lfw
 def test_real_split_is_the_labs(lfw_home: Path, tmp_path: Path) -> None:
     faces = replace(source(lfw_home, tmp_path / "cache"), min_faces_per_person=70).load()
-    split = Split(test_size=0.2, val_size=0.1, val_from="train", split_seed=42, fold=None, num_folds=5)
+    split = Split(test_size=0.2, val_size=0.1, val_from="train", train_size=1.0, split_seed=42, fold=None, num_folds=5)
     train, val, test = split.cut(faces.labels, faces.names)
     assert [len(train), len(val), len(test)] == [927, 103, 258]
     assert (faces.labels[test] == 0).sum() == 106

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lfw_seq.errors import UsageError
 from lfw_seq.models.encoded import TwoReaders
-from lfw_seq.models.encoders import ResidualStack, RowConvolution, RowWindows, WindowConvolution
+from lfw_seq.models.encoders import Reorder, ResidualStack, RowConvolution, RowWindows, WindowConvolution
 from lfw_seq.models.mlp import MLP
 from lfw_seq.models.recurrent import CELLS, POOLINGS, RecurrentReader
 from lfw_seq.models.reference import Gates, ReferenceLSTM, read_cell, update_cell
@@ -220,6 +220,20 @@ def test_two_readers_read_rows_and_columns(config: Compose) -> None:
     assert isinstance(net, TwoReaders)
     rows = torch.rand(2, 50, 37)
     assert torch.equal(net(rows), net.rows(rows) + net.columns(rows.transpose(1, 2)))
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize("pixels", ["kept", "alike", "each"])
+def test_another_order_loses_no_pixel(rows: bool, pixels: str) -> None:
+    image = torch.arange(50 * 37.0).reshape(1, 50, 37)
+    read = Reorder(37, 50, rows=rows, pixels=pixels, seed=0)(image)
+    assert torch.equal(read, Reorder(37, 50, rows=rows, pixels=pixels, seed=0)(image))
+    assert torch.equal(read.sort(dim=2).values.sort(dim=1).values, image)
+    whose, column = (read // 37)[0], (read % 37)[0]
+    assert (whose == whose[:, :1]).all(), "a row keeps its pixels"
+    assert torch.equal(whose[:, 0], torch.arange(50.0)) == (not rows)
+    assert (column == column[:1]).all() == (pixels != "each")
+    assert torch.equal(column[0], torch.arange(37.0)) == (pixels == "kept")
 
 
 @pytest.mark.parametrize("make", [RowConvolution, WindowConvolution])

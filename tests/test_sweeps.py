@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
+from omegaconf import OmegaConf
 
-from lfw_seq import runs
+from lfw_seq import CONF, runs
 from lfw_seq.checkpoints import BEFORE, LAST, WholeCheckpointIO, find_last, write_whole
 from lfw_seq.errors import UsageError
 from lfw_seq.train import train
@@ -42,7 +45,7 @@ SWEEP = (
 def outcome(run: Path) -> dict[str, Any]:
     """What two runs of one experiment must share to the bit."""
     result = json.loads((run / "result.json").read_text())
-    for key in ("seconds", "git", "versions", "config"):  # the config holds the folder's path
+    for key in ("seconds", "git", "versions"):
         result.pop(key)
     weights = [
         {name: value.tolist() for name, value in torch.load(path, weights_only=True)["state_dict"].items()}
@@ -227,6 +230,8 @@ def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path
     first = command(*GRID, cwd=tmp_path)
     assert first.returncode == 1
     assert "2 finished, 2 not" in first.stdout
+    assert "Best by validation" in first.stdout
+    assert "model.hidden_size=-1: expected" in (tmp_path / "sweep" / "report" / "report.html").read_text()
     failed = [path.parent for path in tmp_path.glob("sweep/*/result.json") if not runs.read_result(path.parent)]
     assert len(failed) == 2
     for folder in failed:
@@ -234,7 +239,8 @@ def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path
         assert json.loads((folder / "result.json").read_text())["error"] == error
         assert f"{folder.name}  {error}" in first.stdout
         assert "Traceback" in (folder / "train.log").read_text()
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/*") if path.parent not in failed}
+    kept_not = [*failed, tmp_path / "sweep" / "report"]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/*") if path.parent not in kept_not}
     second = command(*GRID[:-2], "seed=0,1,2", GRID[-1], cwd=tmp_path)  # and a new seed
     assert second.returncode == 1
     assert second.stdout.count("finished before") == 2
@@ -268,6 +274,19 @@ finally:
     third = command(*line, cwd=tmp_path)
     assert third.stdout.count("finished before") == 1
     assert "2 finished, 0 not" in third.stdout
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+def test_every_value_of_a_ready_sweep_composes(config: Compose, name: str) -> None:
+    params = OmegaConf.load(CONF / "sweep" / f"{name}.yaml").hydra.sweeper.params
+    values = []
+    for override in OverridesParser.create().parse_overrides([f"{key}={text}" for key, text in params.items()]):
+        value: Any = override.value()
+        ends = [str(value.start)] if isinstance(value, IntervalSweep) else [str(value)]
+        values.append(list(override.sweep_string_iterator()) if override.is_discrete_sweep() else ends)
+    for place in range(max(map(len, values))):  # each value once, not each with each
+        words = [f"{key}={one[place % len(one)]}" for key, one in zip(params, values, strict=True)]
+        assert config(*words).monitor == "val/loss"
 
 
 @pytest.mark.slow

@@ -47,6 +47,8 @@ def test_a_run_folder_holds_what_the_contract_says(config: Compose, tmp_path: Pa
     assert not result["data"]["validation_is_test"]
     assert result["model"]["parameters"] == 4 * 8 * (37 + 8 + 2) + 4 * 8 * (8 + 8 + 2) + 9 * 7
     assert result["epochs"] == 2
+    assert result["device"].endswith("CPU, 1 thread")
+    assert str(tmp_path) not in (run / "result.json").read_text()
     assert {"python", "torch", "lightning"} <= set(result["versions"])
 
     rows = table(run / "predictions.csv")
@@ -112,6 +114,21 @@ def test_the_labs_protocol_trains_on_all_and_says_so(config: Compose, tmp_path: 
     assert result["metrics"]["val/accuracy"] == result["metrics"]["test/accuracy"]
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 33
+
+
+def test_without_validation_the_last_weights_are_tested(config: Compose, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"callbacks.early_stopping=null .* callbacks.best.monitor=step callbacks.best.mode=max$"
+    ):
+        train(config(*SMALL, "data.val_from=none"))
+    result = train(config("experiment=recipe", *SMALL))
+    assert [sum(result["data"]["counts"][stage]) for stage in ("train", "val", "test")] == [112, 0, 28]
+    assert not [name for name in result["metrics"] if name.startswith("val/")]
+    best, last = (
+        torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last")
+    )
+    assert best["epoch"] == last["epoch"] == 1
+    assert all(torch.equal(value, last["state_dict"][name]) for name, value in best["state_dict"].items())
 
 
 def test_a_model_with_one_answer_is_called_that(config: Compose) -> None:

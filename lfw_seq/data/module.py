@@ -116,9 +116,9 @@ class FaceRows(LightningDataModule):
         """The training images, in another order each epoch."""
         return self._batches("train")
 
-    def val_dataloader(self) -> Batches:
-        """The validation images."""
-        return self._batches("val")
+    def val_dataloader(self) -> Batches | list[Batches]:
+        """The validation images; an empty list where there are none, and Lightning then validates nothing."""
+        return self._batches("val") if self.split.val_from != "none" else []
 
     def test_dataloader(self) -> Batches:
         """The test images, in the order of `indices["test"]`."""

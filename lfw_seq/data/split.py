@@ -1,5 +1,6 @@
 """Which images train, validate and test."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,9 @@ class Split:
     Attributes:
         test_size: share of all images, in (0, 1).
         val_size: share of the training images cut off for validation, in (0, 1).
-        val_from: "train", or "test": validate on the test images and train on all others, the lab's leak.
+        val_from: "train", or "test": validate on the test images and train on all others, the lab's leak; or "none":
+            train on all others and validate on nothing.
+        train_size: share of what is left for training that trains, in (0, 1]: for learning curves.
         split_seed: which split.
         fold: test on this one of `num_folds` folds instead of a share; None for a share.
         num_folds: how many folds, each image in exactly one.
@@ -27,6 +30,7 @@ class Split:
     test_size: float
     val_size: float
     val_from: str
+    train_size: float
     split_seed: int
     fold: int | None
     num_folds: int
@@ -34,7 +38,8 @@ class Split:
     def __post_init__(self) -> None:
         check_real("data.test_size", self.test_size, 0, 1, open_low=True)
         check_real("data.val_size", self.val_size, 0, 1, open_low=True)
-        check_choice("data.val_from", self.val_from, ("train", "test"))
+        check_real("data.train_size", self.train_size, 0, math.nextafter(1, 2), open_low=True)
+        check_choice("data.val_from", self.val_from, ("train", "test", "none"))
         check_whole("split_seed", self.split_seed, 0, 2**32 - 1)
         check_whole("data.num_folds", self.num_folds, 2)
         if self.fold is not None:
@@ -48,7 +53,7 @@ class Split:
             names: the people, for messages.
 
         Returns:
-            Indices of the three parts, each shuffled by `split_seed`.
+            Indices of the three parts, each shuffled by `split_seed`; none to validate on with `val_from="none"`.
 
         Raises:
             UsageError: one person only, somebody with under three images, or a part too small to hold everybody.
@@ -64,7 +69,7 @@ class Split:
         try:
             return self._cut(labels)
         except ValueError as error:
-            sizes = f"data.test_size={self.test_size} data.val_size={self.val_size}"
+            sizes = f"data.test_size={self.test_size} data.val_size={self.val_size} data.train_size={self.train_size}"
             raise UsageError(f"{sizes} do not fit {len(labels)} images of {len(names)} people: {error}") from error
 
     def _cut(self, labels: NDArray[np.int64]) -> tuple[Indices, Indices, Indices]:
@@ -74,9 +79,11 @@ class Split:
         else:
             folds = StratifiedKFold(self.num_folds, shuffle=True, random_state=self.split_seed)
             train, test = list(folds.split(everything, labels))[self.fold]
-        if self.val_from == "test":
-            return train, test, test
-        train, val = self._share(train, labels[train], self.val_size)
+        val = {"test": test, "none": train[:0]}.get(self.val_from)
+        if val is None:
+            train, val = self._share(train, labels[train], self.val_size)
+        if self.train_size < 1:
+            train, _ = self._share(train, labels[train], 1 - self.train_size)
         return train, val, test
 
     def _share(self, indices: Indices, labels: NDArray[np.int64], size: float) -> tuple[Indices, Indices]:

@@ -6,9 +6,10 @@ Shape legend: B batch, T rows, F pixels a row, S steps, E features a step, K fil
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
-from lfw_seq.errors import UsageError, check_real, check_whole
+from lfw_seq.errors import UsageError, check_choice, check_real, check_whole
 
 
 class RowWindows(nn.Module):
@@ -30,6 +31,38 @@ class RowWindows(nn.Module):
         """(B, T, F) -> (B, S, E)."""
         padded = nn.functional.pad(rows, (0, 0, self.window // 2, self.window // 2))  # (B, T + window - 1, F)
         return padded.unfold(1, self.window, self.stride).transpose(2, 3).flatten(2)
+
+
+class Reorder(nn.Module):
+    """Rows, and pixels inside rows, in another fixed order: what a reader loses tells what it made of the order.
+
+    Attributes:
+        num_features: E, which is F.
+        num_rows: S, which is T.
+        rows: whether the rows are shuffled.
+        pixels: "kept", "alike" (all rows shuffled alike) or "each" (every row by an order of its own).
+        seed: of the order.
+    """
+
+    def __init__(self, num_features: int, num_rows: int, rows: bool, pixels: str, seed: int) -> None:
+        super().__init__()
+        check_choice("model.encoder.pixels", pixels, ("kept", "alike", "each"))
+        check_whole("model.encoder.seed", seed, 0, 2**63 - 1)
+        self.num_features, self.num_rows = num_features, num_rows
+        with torch.device("cpu"):
+            generator = torch.Generator().manual_seed(seed)
+            order = torch.randperm(num_rows, generator=generator)
+            orders = torch.stack([torch.randperm(num_features, generator=generator) for _ in range(num_rows)])  # (T, F)
+        kept = torch.arange(num_features).expand(num_rows, -1)
+        chosen = {"kept": kept, "alike": orders[:1].expand(num_rows, -1), "each": orders}[pixels]
+        self.row_order: Tensor
+        self.pixel_order: Tensor
+        self.register_buffer("row_order", order if rows else torch.arange(num_rows))
+        self.register_buffer("pixel_order", chosen.contiguous())
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, T, F) -> (B, T, F)."""
+        return rows.gather(2, self.pixel_order.expand(len(rows), -1, -1))[:, self.row_order]
 
 
 class RowConvolution(nn.Module):

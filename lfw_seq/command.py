@@ -56,13 +56,17 @@ def start(main: Callable[[], Any]) -> None:
 
 def _help_text() -> str:
     """What Hydra's own `--help` prints; it would copy all its configs twice for each group to find the choices."""
+    name = Path(sys.argv[0]).stem
+    root = CONF / name if (CONF / name / f"{name}.yaml").is_file() else CONF  # a command may have a root of its own
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(Path(sys.argv[0]).stem, words, return_hydra_config=True)
+    with initialize_config_dir(str(root), version_base="1.3"):
+        cfg = compose(name, words, return_hydra_config=True)
     choices: dict[str, list[str]] = {}
-    for path in sorted(CONF.glob("*/**/*.yaml")):
-        choices.setdefault(path.parent.relative_to(CONF).as_posix(), []).append(path.stem)
-    groups = [f"{group}: {', '.join(names)}\n" for group, names in sorted(choices.items()) if "hydra" not in group]
+    for path in sorted(root.glob("*/**/*.yaml")):
+        group = path.parent.relative_to(root).as_posix()
+        if group.split("/")[0] != "hydra":
+            choices.setdefault(group, []).append(path.stem)
+    groups = [f"{group}: {', '.join(names)}\n" for group, names in sorted(choices.items())]
     shown = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     template = Template(cfg.hydra.help.template)
     return template.substitute(APP_CONFIG_GROUPS="".join(groups), CONFIG=OmegaConf.to_yaml(shown))

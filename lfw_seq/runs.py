@@ -1,5 +1,6 @@
 """The run folder: its names, who may write it, and its files, each written whole or not at all."""
 
+import csv
 import fcntl
 import hashlib
 import json

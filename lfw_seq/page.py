@@ -56,7 +56,7 @@ summary { cursor: pointer; color: var(--quiet); }
 @media (max-width: 40rem) {
   table { width: auto; }
   th, td { max-width: 14rem; padding: .35rem .4rem; overflow-wrap: anywhere; }
-  th:not(.number), td:not(.number) { min-width: 5.2rem; }
+  th:not(.number), td:not(.number) { min-width: 6.4rem; }
 }
 @media print { .scroll { overflow: visible; } h2, figure { break-inside: avoid; } }
 """

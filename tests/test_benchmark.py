@@ -140,7 +140,7 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, what: str, n
 def test_an_unknown_benchmark_is_refused(tmp_path: Path) -> None:
     done = command("what=speed", cwd=tmp_path, module="lfw_seq.benchmark")
     assert done.returncode == 2
-    assert done.stderr == "error: what=speed: expected one of epoch, start, data, predict, scale\n"
+    assert done.stderr == "error: what=speed: expected one of epoch, start, data, predict, sweep, scale\n"
 
 
 @pytest.mark.parametrize("name", ["train", "baselines", "report", "benchmark"])

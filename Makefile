@@ -27,7 +27,7 @@ notebooks: .venv/dev.stamp  ## run the notebooks from top to bottom; what they s
 	$(BIN)/jupyter execute notebooks/*.ipynb
 
 test: .venv/dev.stamp  ## run the tests that take seconds
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 test-all: .venv/dev.stamp  ## run all tests
 	$(BIN)/pytest $(ARGS)

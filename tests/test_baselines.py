@@ -111,6 +111,7 @@ def test_a_grid_of_models_and_splits(tmp_path: Path) -> None:
     assert len({result["config_hash"] for result in results}) == 4
 
 
+@pytest.mark.slow
 def test_evaluate_takes_baselines_too(tmp_path: Path) -> None:
     trained = {name: fit(make(tmp_path / name, f"model={name}")) for name in ("majority", "nearest")}
 

@@ -115,6 +115,7 @@ def test_the_classifier_reads_alike_with_and_without_its_empty_hooks(config: Com
     assert callable(classifier.on_train_batch_end)  # it logs there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "named"),
     [
@@ -148,9 +149,9 @@ def test_help_is_hydras_own(tmp_path: Path, name: str) -> None:
     ours = command("--help", cwd=tmp_path, module=f"lfw_seq.{name}")
     code = f"""
 import sys
-from lfw_seq import {name}, search
+from lfw_seq import {name}, plugins
 sys.argv = ['{name}', '--help']
-search.register()
+plugins.register()
 {name}.main()
 """
     hydras = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -78,6 +78,7 @@ finally:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_and_a_grid(tmp_path: Path) -> None:
     done = command(*SMALL, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

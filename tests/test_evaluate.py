@@ -214,6 +214,7 @@ def test_another_source_is_named(asked: Ask) -> None:
         evaluate(asked("data=synthetic", "data.num_people=3", "data.num_images=140"))
 
 
+@pytest.mark.slow
 def test_two_runs_compared(run: Path, config: Compose, asked: Ask, tmp_path: Path) -> None:
     train(config(*SMALL, "seed=5", "trainer.max_epochs=4"))
     result = evaluate(asked(f"against={tmp_path / 'run'}"))
@@ -233,6 +234,7 @@ def read(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_has_its_predictions(run: Path, asked: Ask, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     result, whole = evaluate(asked(of=tmp_path / "run")), evaluate(asked())
@@ -242,6 +244,7 @@ def test_a_run_without_a_checkpoint_has_its_predictions(run: Path, asked: Ask, t
         evaluate(asked("split_seed=3", of=tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_and_shows_no_photo_unasked(asked: Ask, tmp_path: Path) -> None:
     evaluate(asked())
     text = (tmp_path / "out" / "report.html").read_text()
@@ -286,6 +289,7 @@ def test_paths_reach_hydra_whole() -> None:
     assert quoted("seed=1") == "seed=1"
 
 
+@pytest.mark.slow
 def test_the_command_from_anywhere(run: Path, tmp_path: Path) -> None:
     place = tmp_path / "ещё место (1)"
     shutil.copytree(run, place / "run")

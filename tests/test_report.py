@@ -315,6 +315,7 @@ finally:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["both", "more", "Łódź faces"]
 
 
+@pytest.mark.slow
 def test_a_real_sweep(tmp_path: Path) -> None:
     grid_words = ("model.hidden_size=4,8", "split_seed=1,2,3", "hydra.sweep.dir=sweep")
     done = command("-m", *SMALL, *grid_words, cwd=tmp_path)

@@ -254,6 +254,7 @@ def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("sweep/*/result.json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_says_so_at_once(tmp_path: Path) -> None:
     line = ("-m", "data=synthetic", "data.num_images=140", "trainer=cpu", "trainer.max_epochs=1", "seed=0,1")
     first = command(*line, cwd=tmp_path)

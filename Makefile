@@ -37,8 +37,8 @@ lint: .venv/dev.stamp  ## check format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-benchmark: .venv/core.stamp  ## time an epoch beside a bare PyTorch loop
-	$(BIN)/python -m lfw_seq.benchmark what=epoch $(ARGS)
+benchmark: .venv/core.stamp  ## time an epoch beside a bare PyTorch loop; WHAT=start, data, predict, sweep or scale
+	$(BIN)/python -m lfw_seq.benchmark what=$(or $(WHAT),epoch) $(ARGS)
 
 clean:  ## remove the set-up and caches; runs stay
 	rm -rf .venv .tensorboard build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,7 +25,18 @@ from lfw_seq.errors import USAGE_ERRORS, describe, stop
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 # Keys that hold a path: one may have spaces, commas, brackets or letters that Hydra's grammar has no place for.
-PATHS = ("run", "against", "faces", "images", "out", "data.root", "data.data_home", "hydra.run.dir", "hydra.sweep.dir")
+PATHS = (
+    "run",
+    "against",
+    "sweep",
+    "faces",
+    "images",
+    "out",
+    "data.root",
+    "data.data_home",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+)
 
 
 def start(main: Callable[[], Any]) -> None:
@@ -56,8 +67,7 @@ def start(main: Callable[[], Any]) -> None:
 
 def _help_text() -> str:
     """What Hydra's own `--help` prints; it would copy all its configs twice for each group to find the choices."""
-    name = Path(sys.argv[0]).stem
-    root = CONF / name if (CONF / name / f"{name}.yaml").is_file() else CONF  # a command may have a root of its own
+    root, name = _config()
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     with initialize_config_dir(str(root), version_base="1.3"):
         cfg = compose(name, words, return_hydra_config=True)
@@ -72,10 +82,18 @@ def _help_text() -> str:
     return template.substitute(APP_CONFIG_GROUPS="".join(groups), CONFIG=OmegaConf.to_yaml(shown))
 
 
+def _config() -> tuple[Path, str]:
+    """The folder of this command's config, and its name; a command may have a folder of its own."""
+    name = Path(sys.argv[0]).stem
+    return (CONF / name if (CONF / name / f"{name}.yaml").is_file() else CONF), name
+
+
 def quoted(word: str) -> str:
     """A word of the command line, quoted for Hydra when it is a path; a list of paths stays one, for a sweep."""
     key, _, path = word.partition("=")
-    if key not in PATHS or path in ("", "null") or path[0] in "'\"" or ("," in path and not Path(path).exists()):
+    if key not in PATHS or path in ("", "null") or path[0] in "'\"":
+        return word
+    if not Path(path).exists() and ("," in path or path[0] == "["):
         return word
     return "{}='{}'".format(key, path.replace("'", r"\'"))
 
@@ -114,7 +132,7 @@ def _hydra_message(error: Exception) -> str:
 
 
 def _keys() -> list[str]:
-    """Every key of the default configuration, dotted."""
+    """Every key of this command's default configuration, dotted."""
 
     def walk(node: DictConfig, prefix: str) -> list[str]:
         keys = []
@@ -126,8 +144,9 @@ def _keys() -> list[str]:
 
     with suppress(HydraException, OmegaConfBaseException):
         GlobalHydra.instance().clear()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return walk(compose("train"), "")
+        root, name = _config()
+        with initialize_config_dir(str(root), version_base="1.3"):
+            return walk(compose(name), "")
     return []
 
 

@@ -1,6 +1,5 @@
 """The run folder: its names, who may write it, and its files, each written whole or not at all."""
 
-import csv
 import fcntl
 import hashlib
 import json
@@ -210,6 +209,8 @@ def read_predictions(path: Path) -> tuple[list[str], list[int], list[list[float]
     Raises:
         UsageError: the file is missing or no such table.
     """
+    import csv
+
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)

@@ -276,11 +276,20 @@ def test_pictures_follow_the_sweep(tmp_path: Path) -> None:
     assert page.count("data:image/png;base64,") == 3
 
 
+def test_a_folder_named_by_what_was_typed_can_be_given(tmp_path: Path) -> None:
+    name = "model=lstm,gru_seed=0,1"
+    write_run(tmp_path / "multirun" / name / "a", 0.5)
+    done = command(f"sweep=multirun/{name}", cwd=tmp_path, module="lfw_seq.report")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "multirun" / name / "report" / "report.html").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         ([], "sweep: needs a value"),
         (["sweep=nowhere"], "sweep=nowhere: no such folder"),
+        (["sweep=runs", "metirc=x"], "metirc: no such key; did you mean metric?"),
         (["sweep=void"], "sweep=void: no result.json in or under it"),
         (["sweep=runs/*"], "sweep=runs/*: needs out=FOLDER"),
         (["sweep=runs", "monitor=val/x"], "monitor=val/x: expected one of val/accuracy, val/loss"),

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq import runs
 from lfw_seq.data.images import person_files
 from lfw_seq.data.lfw import LFW
 from lfw_seq.data.module import READING, build
@@ -26,6 +25,7 @@ from lfw_seq.inference import pick_device, probabilities
 from lfw_seq.load import Run, load_run
 from lfw_seq.metrics import stage_metrics
 from lfw_seq.rebuild import checked_class, checked_source
+from lfw_seq.record import PREDICTIONS, read_predictions
 
 AS_TRAINED = "run"
 SPLIT = tuple(field.name for field in fields(Split) if field.name != "split_seed")
@@ -73,7 +73,7 @@ def ask(cfg: DictConfig, folder: str) -> Answers:
         UsageError: no run, no images, or a checkpoint that is refused.
     """
     root = Path(folder).expanduser()
-    if (root / runs.PREDICTIONS).is_file() and not (root / "checkpoints").is_dir():
+    if (root / PREDICTIONS).is_file() and not (root / "checkpoints").is_dir():
         return from_table(cfg, root)
     run = load_run(folder)
     threads = run.config.get("threads", 1) if cfg.threads == AS_TRAINED else cfg.threads
@@ -88,7 +88,7 @@ def from_table(cfg: DictConfig, root: Path) -> Answers:
     changed = {key for key in SPLIT if cfg.data.get(key, AS_TRAINED) != AS_TRAINED}
     if cfg.faces is not None or changed or "_target_" in cfg.data or cfg.split_seed != AS_TRAINED:
         raise UsageError(f"{root}: no checkpoint in it; it can be evaluated on its own test images only")
-    files, truth, rows, names = runs.read_predictions(root / runs.PREDICTIONS)
+    files, truth, rows, names = read_predictions(root / PREDICTIONS)
     probabilities, ids = np.array(rows, dtype=np.float32), np.array(truth)
     metrics = stage_metrics("test", torch.from_numpy(probabilities).log(), torch.from_numpy(ids), names)
     note = "No checkpoint: the answers are those of predictions.csv; no calibration and no strangers."

@@ -14,7 +14,9 @@ from omegaconf import DictConfig
 
 from lfw_seq import command, runs, summary, sweeps
 from lfw_seq.errors import UsageError, check_whole
-from lfw_seq.train import model_name, overrides, plain, prepare_process, write_predictions, write_result
+from lfw_seq.record import model_name, overrides, write_answers, write_result
+from lfw_seq.runs import plain
+from lfw_seq.train import prepare_process
 
 if TYPE_CHECKING:
     from sklearn.model_selection import GridSearchCV
@@ -88,7 +90,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
         runs.save_config(cfg, folder, overrides())
         with threadpool_limits(cfg.threads):
             answers, parameters = answer(cfg, data)
-        write_predictions(folder, answers, data)
+        write_answers(folder, answers, data)
         return write_result(cfg, data, answers, parameters, time.perf_counter() - started)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from lfw_seq import command, runs
+from lfw_seq import command, record, runs
 from lfw_seq.errors import check_choice, check_whole
 from lfw_seq.train import prepare_process
 
@@ -43,7 +43,7 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     prepare_process(cfg)
     report: Report = importlib.import_module(f"lfw_seq.benchmarks.{cfg.what}").measure(cfg)
     result = {"what": cfg.what, **report.plain(), "threads": cfg.threads, "machine": machine()}
-    result["versions"] = runs.versions()
+    result["versions"] = record.versions()
     runs.write_json(Path(cfg.out), result)
     return result
 

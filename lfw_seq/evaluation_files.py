@@ -1,7 +1,5 @@
 """The tables and pictures of an evaluation."""
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lfw_seq import biometrics as bio
-from lfw_seq import figures, runs
+from lfw_seq import figures, record, runs
 from lfw_seq.answers import Answers
 from lfw_seq.scorecard import tempered
 
@@ -21,34 +19,25 @@ DPI = 144
 def write_tables(out: Path, answers: Answers, result: dict[str, Any], differing: Sequence[dict[str, Any]]) -> None:
     """Write every table as CSV."""
     names, probabilities, truth = answers.names, answers.probabilities, answers.truth
-    runs.write_predictions(out / runs.PREDICTIONS, answers.files, truth.tolist(), probabilities.tolist(), names)
-    write_csv(out / "people.csv", list(result["people"][0]), [list(row.values()) for row in result["people"]])
+    record.write_predictions(out / record.PREDICTIONS, answers.files, truth.tolist(), probabilities.tolist(), names)
+    runs.write_csv(out / "people.csv", list(result["people"][0]), [list(row.values()) for row in result["people"]])
     matrix = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(matrix, (truth, probabilities.argmax(axis=1)), 1)
     rows = [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)]
-    write_csv(out / "confusion.csv", ["true", *names], rows)
-    write_csv(out / "cmc.csv", ["rank", "share"], list(enumerate(bio.cmc(probabilities, truth).tolist(), 1)))
+    runs.write_csv(out / "confusion.csv", ["true", *names], rows)
+    runs.write_csv(out / "cmc.csv", ["rank", "share"], list(enumerate(bio.cmc(probabilities, truth).tolist(), 1)))
     curve = bio.det(*bio.verification_scores(probabilities, truth))
     det = zip(curve.thresholds.tolist(), curve.fmr.tolist(), curve.fnmr.tolist(), strict=True)
-    write_csv(out / "det.csv", ["threshold", "fmr", "fnmr"], det)
+    runs.write_csv(out / "det.csv", ["threshold", "fmr", "fnmr"], det)
     count, mean, accuracy = bio.reliability(probabilities, truth)
     parts = zip(range(15), count.tolist(), mean.tolist(), accuracy.tolist(), strict=True)
-    write_csv(out / "reliability.csv", ["part", "images", "confidence", "accuracy"], parts)
+    runs.write_csv(out / "reliability.csv", ["part", "images", "confidence", "accuracy"], parts)
     if result["open_set"]:
         points = result["open_set"]["points"]
-        write_csv(out / "open_set.csv", list(points[0]), [list(point.values()) for point in points])
+        runs.write_csv(out / "open_set.csv", list(points[0]), [list(point.values()) for point in points])
     if "comparison" in result:
         header = ["file", "true", "run", "against", "right"]
-        write_csv(out / "comparison.csv", header, [[row[key] for key in header] for row in differing])
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Any) -> None:
-    """Write a table whole."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    runs.write_text(path, text.getvalue())
+        runs.write_csv(out / "comparison.csv", header, [[row[key] for key in header] for row in differing])
 
 
 def save_figure(path: Path, figure: Figure) -> None:

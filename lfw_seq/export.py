@@ -165,27 +165,32 @@ def save_onnx(run: Run, path: Path) -> None:
         raise UsageError(
             f"format=onnx: {error.name} is missing; pip install 'lfw_seq[export]', or format=torch"
         ) from error
-    with warnings.catch_warnings():
-        # This exporter needs no package beyond onnx; the file is checked with another batch size below.
-        warnings.filterwarnings("ignore", message="You are using the legacy TorchScript-based ONNX export")
-        warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
-        warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
-        try:
-            torch.onnx.export(
-                answering(run),
-                (torch.rand(2, *run.shape),),
-                str(path),
-                dynamo=False,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
-            )
-        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-            reason = str(error).split("  [Caused")[0].split("Please")[0].strip()
-            raise UsageError(f"format=onnx: this net has no ONNX form ({reason}); use format=torch") from error
+    try:
+        write_onnx(answering(run), torch.rand(2, *run.shape), path)
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        reason = str(error).split("  [Caused")[0].split("Please")[0].strip()
+        raise UsageError(f"format=onnx: this net has no ONNX form ({reason}); use format=torch") from error
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, {METADATA: metadata(run)})
     onnx.save(model, str(path))
+
+
+def write_onnx(net: nn.Module, rows: Tensor, path: Path) -> None:
+    """Write a net from rows (B, T, F) to probabilities (B, C), with any B; this exporter needs no package but onnx."""
+    import torch
+
+    with warnings.catch_warnings():
+        for word in ("You are using the legacy", "Exporting a model to ONNX with a batch", "Converting a tensor to a"):
+            warnings.filterwarnings("ignore", message=word)
+        torch.onnx.export(
+            net,
+            (rows,),
+            str(path),
+            dynamo=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+        )
 
 
 def run_onnx(path: Path, rows: Tensor) -> NDArray[np.float32]:

@@ -64,7 +64,9 @@ def stage_metrics(
     metrics = classification_metrics(len(names))
     metrics.update(logits.softmax(dim=1), truth)
     values = {"loss": functional.cross_entropy(logits, truth), **metrics.compute()}
-    return {
-        f"{stage}/{name}": value.item() if value.ndim == 0 else dict(zip(names, value.tolist(), strict=True))
-        for name, value in values.items()
-    }
+    return {f"{stage}/{name}": by_person(value, names) for name, value in values.items()}
+
+
+def by_person(value: Tensor, names: Sequence[str]) -> float | dict[str, float]:
+    """A metric as plain numbers: one, or for a value (C,) one a person."""
+    return value.item() if value.ndim == 0 else dict(zip(names, value.tolist(), strict=True))

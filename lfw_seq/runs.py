@@ -1,12 +1,13 @@
 """The run folder: its names, who may write it, and its files, each written whole or not at all."""
 
+import csv
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,9 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from lfw_seq.errors import USAGE_ERRORS, UsageError, describe
 
 RESULT = "result.json"
-PREDICTIONS = "predictions.csv"
 LOCK = ".lock"
-PACKAGES = ("lfw_seq", "torch", "lightning", "torchmetrics", "scikit-learn", "hydra-core", "numpy", "pillow")
 # Where a run is, how it is shown and what computes it: keys that leave the experiment the same.
 NOT_HASHED = (
     "run_dir",
@@ -164,6 +163,13 @@ def write_text(path: Path, text: str, *, sync: bool = True) -> None:
         draft.unlink(missing_ok=True)
 
 
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table whole."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write JSON whole; numbers that are not finite become null."""
     write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -184,62 +190,6 @@ def save_config(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None
     write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
 
 
-def write_predictions(
-    path: Path,
-    files: Sequence[str],
-    truth: Sequence[int],
-    probabilities: Sequence[Sequence[float]],
-    names: Sequence[str],
-) -> None:
-    """Write one row per image: file, true name, predicted name, and a probability for each person."""
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "true", "predicted", *names])
-    for file, person, row in zip(files, truth, probabilities, strict=True):
-        writer.writerow([file, names[person], names[max(range(len(row)), key=row.__getitem__)], *row])
-    write_text(path, text.getvalue())
-
-
-def read_predictions(path: Path) -> tuple[list[str], list[int], list[list[float]], list[str]]:
-    """What `write_predictions` wrote: files, truth, probabilities and names.
-
-    Raises:
-        UsageError: the file is missing or no such table.
-    """
-    import csv
-
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-        names = header[3:]
-        truth = [names.index(row[1]) for row in rows]
-        return [row[0] for row in rows], truth, [[float(cell) for cell in row[3:]] for row in rows], names
-    except (OSError, ValueError, IndexError) as error:
-        raise UsageError(f"{path}: not a table of predictions ({error}); run the training again") from error
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that make the numbers."""
-    from importlib.metadata import version
-
-    return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}
-
-
-def git_state() -> dict[str, Any] | None:
-    """The commit this code stands at and whether files differ from it; None outside a git checkout."""
-    import subprocess
-
-    root = Path(__file__).parent.parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
+def plain(node: Any) -> Any:
+    """A config node as dicts, lists and primitives."""
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node

@@ -19,12 +19,10 @@ class Answered(Protocol):
 
 def final_metrics(classifier: Answered, data: FaceRows) -> dict[str, Any]:
     """The kept epoch's validation and test metrics, and what always answering the most frequent person would get."""
-    metrics: dict[str, Any] = {}
-    for name, value in classifier.values.items():
-        if not name.startswith("train/"):
-            metrics[name] = (
-                value.item() if value.ndim == 0 else dict(zip(data.faces.names, value.tolist(), strict=True))
-            )
+    from lfw_seq.metrics import by_person
+
+    kept = {name: value for name, value in classifier.values.items() if not name.startswith("train/")}
+    metrics: dict[str, Any] = {name: by_person(value, data.faces.names) for name, value in kept.items()}
     train, test = data.class_counts("train"), data.class_counts("test")
     metrics["majority_rate"] = test[train.index(max(train))] / sum(test)
     metrics["predicted_classes"] = len(classifier.probabilities["test"].argmax(dim=1).unique())
@@ -55,17 +53,17 @@ def describe(data: FaceRows, net: nn.Module) -> str:
 
 def closing_table(result: dict[str, Any], folder: str) -> str:
     """The run in a few lines."""
-    from scipy.stats import binomtest
+    from lfw_seq.biometrics import wilson
 
     metrics, names = result["metrics"], result["data"]["class_names"]
     tested = sum(result["data"]["counts"]["test"])
-    interval = binomtest(round(metrics["test/accuracy"] * tested), tested).proportion_ci(method="wilson")
+    low, high = wilson(round(metrics["test/accuracy"] * tested), tested)
     largest = names[max(range(len(names)), key=result["data"]["counts"]["train"].__getitem__)]
     lines = [
         (
             "accuracy",
             f"{metrics['test/accuracy']:.3f}",
-            f"95 % Wilson interval {interval.low:.3f} to {interval.high:.3f}",
+            f"95 % Wilson interval {low:.3f} to {high:.3f}",
         ),
         ("majority rate", f"{metrics['majority_rate']:.3f}", f"the accuracy of always answering {largest}"),
         ("macro-F1", f"{metrics['test/macro_f1']:.3f}", ""),

@@ -117,13 +117,17 @@ class Sweep:
     folder: Path
     started: float
 
-    def unfinished(self) -> dict[str, str]:
+    def finished(self) -> set[str]:
+        """Jobs that have a result."""
+        return {path.parent.name for path in self.folder.glob(f"*/{runs.RESULT}") if runs.read_result(path.parent)}
+
+    def unfinished(self, done: set[str]) -> dict[str, str]:
         """Jobs of this start that did not finish, with why."""
         # kept here too: a full disk takes no result.json
-        why = {name: error for name, error in failures.items() if not runs.read_result(self.folder / name)}
+        why = {name: error for name, error in failures.items() if name not in done}
         for job in sorted({path.parent for name in (runs.LOCK, runs.RESULT) for path in self.folder.glob(f"*/{name}")}):
             result = job / runs.RESULT
-            if runs.read_result(job) or job.name in why:
+            if job.name in done or job.name in why:
                 continue
             if runs.is_locked(job):
                 why[job.name] = "another process is at it"
@@ -177,8 +181,8 @@ def finish(error: BaseException | None = None) -> int:
     """Say how the multirun of this process ended; the exit status: 1 when a job is not finished."""
     if current is None:
         return 0
-    done = [path.parent.name for path in current.folder.glob(f"*/{runs.RESULT}") if runs.read_result(path.parent)]
-    unfinished = current.unfinished()
+    done = current.finished()
+    unfinished = current.unfinished(done)
     if len(done) > 1:
         print_report(current.folder)
     print(f"{len(done)} finished, {len(unfinished)} not, in {current.folder}")

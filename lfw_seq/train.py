@@ -5,32 +5,26 @@ from __future__ import annotations
 import logging
 import math
 import os
-import platform
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from lfw_seq import command, processes, runs, summary, sweeps
+from lfw_seq import command, processes, record, runs, summary, sweeps
+from lfw_seq.build import build_classifier, build_net, build_trainer
 from lfw_seq.errors import UsageError, check_choice, check_whole
+from lfw_seq.record import overrides, write_answers, write_result
+from lfw_seq.runs import plain
 
 if TYPE_CHECKING:  # torch and Lightning take seconds to import: inside the task, so that --help stays fast
-    from collections.abc import Callable, Iterable
-
     from lightning import Callback, Trainer
-    from torch import nn
-    from torch.optim import Optimizer
 
     from lfw_seq.classifier import Classifier
-    from lfw_seq.data.module import FaceRows
 
 log = logging.getLogger(__name__)
-
-MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, the best weights
 
 
 @hydra.main(config_path=str(command.CONF), config_name="train", version_base="1.3")
@@ -67,7 +61,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         classifier = build_classifier(cfg, net, data)
         check_choice("monitor", cfg.monitor, classifier.monitored("val"))
         trainer = build_trainer(cfg)
-        trainer.callbacks.append(Card(plain(cfg), data))  # type: ignore[attr-defined]
+        trainer.callbacks.append(Card(record.placeless(cfg), data))  # type: ignore[attr-defined]
         log.info("%s", summary.describe(data, net))
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
@@ -80,7 +74,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         trainer.test(classifier, data, verbose=False)
         if helps:
             return {}
-        write_predictions(folder, classifier, data)
+        write_answers(folder, classifier, data)
         forget_before(folder)
         size = summary.count_parameters(net)
         result = write_result(cfg, data, classifier, size, seconds(trainer), best_epoch, trainer.current_epoch)
@@ -116,95 +110,6 @@ def prepare_process(cfg: DictConfig) -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists", module="lightning")  # claimed by us
     torch.set_num_threads(cfg.threads)
     seed_everything(cfg.seed)
-
-
-def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
-    """The net for the data's shape; first without memory, to see whether it fits.
-
-    Raises:
-        UsageError: its training would not fit into memory.
-    """
-    import torch
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    steps, features = data.shape
-    shape = {"num_features": features, "num_rows": steps, "num_classes": len(data.faces.names)}
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        with torch.device("meta"):
-            parameters = summary.count_parameters(instantiate(cfg.model, **shape, _convert_="all"))
-    except InstantiationException as error:
-        if not isinstance(error.__cause__, RuntimeError | OverflowError):
-            raise
-        raise UsageError(f"model={model_name(cfg)}: too large to count its parameters; make it smaller") from error
-    if (need := MEMORY_COPIES * 4 * parameters) > memory:
-        raise UsageError(
-            f"model={model_name(cfg)}: {parameters:,} parameters need {need / 2**30:,.0f} GiB to train and "
-            f"this machine has {memory / 2**30:,.0f}; make it smaller"
-        )
-    net: nn.Module = instantiate(cfg.model, **shape, _convert_="all")
-    return net
-
-
-def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
-    """The optimizer without its parameters; built once on the net's to see whether its values are good."""
-    from hydra.utils import instantiate
-
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = instantiate(cfg.optimizer, _convert_="all")
-    try:
-        optimizer(net.parameters())
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"optimizer: {error}") from error
-    return optimizer
-
-
-def build_classifier(cfg: DictConfig, net: nn.Module, data: FaceRows) -> Classifier:
-    """The net with its loss, its optimizer and schedule, and what changes the rows before it reads them."""
-    from hydra.utils import instantiate
-
-    from lfw_seq.classifier import Classifier
-    from lfw_seq.hooks import skip_empty
-
-    classifier = Classifier(
-        net,
-        build_optimizer(cfg, net),
-        len(data.faces.names),
-        cfg.loss.label_smoothing,
-        class_weights(cfg, data),
-        data.standardizer(),
-        instantiate(cfg.augment)(layout=data.layout, num_classes=len(data.faces.names)),
-        data.layout.mirror if cfg.test_mirror else None,
-        instantiate(cfg.schedule) if cfg.schedule else None,
-    )
-    skip_empty(classifier)
-    return classifier
-
-
-def build_trainer(cfg: DictConfig) -> Trainer:
-    """Lightning's Trainer with the callbacks and loggers of the config; a profiler where `trainer.profiler` asks."""
-    from hydra.utils import instantiate
-
-    from lfw_seq.hooks import NoProfiler, skip_empty
-
-    callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback]
-    loggers = [instantiate(logger, _convert_="all") for logger in cfg.logger.values() if logger]
-    profiler = cfg.trainer.get("profiler") or NoProfiler()
-    trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, profiler=profiler)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        skip_empty(callback)
-    return trainer
-
-
-def class_weights(cfg: DictConfig, data: FaceRows) -> list[float] | None:
-    """Weights of people in the training loss; "balanced" is N / (C x count), scikit-learn's rule."""
-    weights = plain(cfg.loss.class_weights)
-    if weights == "balanced":
-        counts = data.class_counts("train")
-        return [sum(counts) / (len(counts) * count) for count in counts]
-    if weights is not None and not isinstance(weights, list):
-        raise UsageError(f"loss.class_weights={weights}: expected null, balanced or a list of numbers")
-    return weights
 
 
 def last_checkpoint(trainer: Trainer, folder: Path) -> Path | None:
@@ -250,82 +155,6 @@ def restore_best(trainer: Trainer, classifier: Classifier) -> int:
             return int(checkpoint["epoch"]) + 1
     log.warning("No best epoch was kept: testing the weights of the last one")
     return trainer.current_epoch
-
-
-def write_result(
-    cfg: DictConfig,
-    data: FaceRows,
-    answered: summary.Answered,
-    parameters: int,
-    took: float,
-    best_epoch: int = 0,
-    epochs: int = 0,
-) -> dict[str, Any]:
-    """Write result.json, the last file of a run; returns what it holds. No path in it: folders move."""
-    here = OmegaConf.merge(cfg, {"run_dir": "."})
-    result = {
-        "status": "complete",
-        "config_hash": runs.config_hash(cfg),
-        "config": plain(here),
-        "choices": choices(),
-        "data": summary.data_card(data),
-        "model": {"name": model_name(cfg), "parameters": parameters},
-        "metrics": summary.final_metrics(answered, data),
-        "best_epoch": best_epoch,
-        "epochs": epochs,
-        "seconds": round(took, 1),
-        "device": device(cfg),
-        "versions": runs.versions(),
-        "git": runs.git_state(),
-    }
-    runs.write_json(Path(cfg.run_dir) / runs.RESULT, result)
-    return result
-
-
-def write_predictions(folder: Path, classifier: summary.Answered, data: FaceRows) -> None:
-    """Write predictions.csv, one row per test image."""
-    tested = data.indices["test"]
-    runs.write_predictions(
-        folder / runs.PREDICTIONS,
-        [data.faces.files[index] for index in tested],
-        data.faces.labels[tested].tolist(),
-        classifier.probabilities["test"].tolist(),
-        data.faces.names,
-    )
-
-
-def model_name(cfg: DictConfig) -> str:
-    """The choice of the group `model` where there is one, else its class."""
-    if HydraConfig.initialized():
-        return str(HydraConfig.get().runtime.choices["model"])
-    return str(cfg.model._target_.rpartition(".")[2])
-
-
-def device(cfg: DictConfig) -> str:
-    """What computed: the graphics card's name, or the processor's kind and the threads used of it."""
-    import torch
-
-    if "trainer" in cfg and cfg.trainer.accelerator != "cpu" and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU, {cfg.threads} thread{'s' * (cfg.threads > 1)}"
-
-
-def choices() -> dict[str, str]:
-    """Which file of each config group made the config, `experiment` among them."""
-    if not HydraConfig.initialized():
-        return {}
-    chosen = HydraConfig.get().runtime.choices.items()
-    return {str(group): str(name) for group, name in chosen if name and not str(group).startswith("hydra")}
-
-
-def overrides() -> list[str]:
-    """What the user typed."""
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-
-
-def plain(node: Any) -> Any:
-    """A config node as dicts, lists and primitives."""
-    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
 
 
 if __name__ == "__main__":

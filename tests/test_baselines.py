@@ -19,8 +19,9 @@ from lfw_seq.data.module import build
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.errors import UsageError
 from lfw_seq.evaluate import evaluate
+from lfw_seq.runs import plain
 from lfw_seq.summary import closing_table
-from lfw_seq.train import plain, train
+from lfw_seq.train import train
 
 from .conftest import SMALL, Compose, command
 

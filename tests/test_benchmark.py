@@ -14,9 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lfw_seq.benchmarks.loops import matrix_products
 from lfw_seq.benchmarks.peers import missing
 from lfw_seq.benchmarks.turns import Cost, Report, in_turn, now, spent
+from lfw_seq.build import build_classifier, build_net
 from lfw_seq.data.module import build
 from lfw_seq.hooks import STEP_HOOKS, skip_empty
-from lfw_seq.train import build_classifier, build_net, plain, train
+from lfw_seq.runs import plain
+from lfw_seq.train import train
 
 from .conftest import SMALL, Compose, command
 

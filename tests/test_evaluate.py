@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from sklearn import metrics as sk
 
-from lfw_seq import evaluation_page, runs
+from lfw_seq import evaluation_page, record
 from lfw_seq.answers import Answers, ask
 from lfw_seq.command import CONF, quoted
 from lfw_seq.data.synthetic import Synthetic
@@ -117,7 +117,7 @@ def test_other_runs_come_out_too(config: Compose, asked: Ask, tmp_path: Path, ch
 
 def test_numbers_agree_with_scikit_learn(run: Path, asked: Ask, tmp_path: Path) -> None:
     result = evaluate(asked())
-    files, truth, rows, names = runs.read_predictions(run / "predictions.csv")
+    files, truth, rows, names = record.read_predictions(run / "predictions.csv")
     scores = np.array(rows)
     predicted = scores.argmax(axis=1)
     table = sk.classification_report(truth, predicted, target_names=names, output_dict=True, zero_division=0)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from lfw_seq import export as exporting
-from lfw_seq import runs
+from lfw_seq import record
 from lfw_seq.command import CONF
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.errors import UsageError
@@ -79,7 +79,7 @@ def test_photos_are_prepared_as_in_training(config: Compose, asked: Ask, tmp_pat
             save_face(root / person / f"{person}_{index:04d}.jpg", index * (3 if person == "Bo" else 1))
     data = [f"data.data_home={tmp_path}", "data.min_faces_per_person=5", "data.val_size=0.3"]
     train(config(*SMALL[2:], *data, change))
-    files, _, rows, _ = runs.read_predictions(tmp_path / "run" / "predictions.csv")
+    files, _, rows, _ = record.read_predictions(tmp_path / "run" / "predictions.csv")
     answers = predict(asked("predict", f"images='{root}'", "top_k=9", of=tmp_path / "run"))["answers"]
     by_file = {str(Path(answer["file"]).relative_to(root)): answer["top"] for answer in answers}
     for file, expected in zip(files, rows, strict=True):

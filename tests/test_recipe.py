@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
+from lfw_seq.build import build_classifier, build_net
 from lfw_seq.callbacks.average import RAW, WeightAverage
 from lfw_seq.callbacks.resume import Resume
 from lfw_seq.classifier import Classifier
@@ -24,8 +25,9 @@ from lfw_seq.data.layout import Layout
 from lfw_seq.data.standardize import Standardize
 from lfw_seq.errors import UsageError
 from lfw_seq.optimizers import adamw
+from lfw_seq.runs import plain
 from lfw_seq.schedules import cosine
-from lfw_seq.train import build_classifier, build_net, plain, train
+from lfw_seq.train import train
 
 from .conftest import SMALL, Compose
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from lfw_seq.benchmarks.start import typed
 from lfw_seq.benchmarks.turns import Contender, Cost, Report, in_turn, now, spent, spread, threads_env
 from lfw_seq.data.module import build
-from lfw_seq.train import plain
+from lfw_seq.runs import plain
 
 FIRST, SECOND = "first load, from photos", "second load, from the cache"
 # Every module that a run has imported when it ends, imported alone.

@@ -10,10 +10,11 @@ from omegaconf import DictConfig
 from lfw_seq.benchmarks.loops import bare_loop, clocked, matrix_products
 from lfw_seq.benchmarks.peers import BACKENDS, Peer, missing
 from lfw_seq.benchmarks.turns import Contender, Cost, Report, now
+from lfw_seq.build import build_classifier, build_net, build_trainer
 from lfw_seq.data.module import build
 from lfw_seq.errors import UsageError
 from lfw_seq.models.recurrent import RecurrentReader
-from lfw_seq.train import build_classifier, build_net, build_trainer, plain
+from lfw_seq.runs import plain
 
 OURS, BARE, PRODUCTS = "ours, Lightning", "bare PyTorch loop", "matrix products alone"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lfw_seq.benchmarks.turns import Contender, Cost, Report, in_turn, now
+from lfw_seq.build import build_classifier, build_net
 from lfw_seq.data.module import build
-from lfw_seq.train import build_classifier, build_net, plain
+from lfw_seq.export import INPUT, write_onnx
+from lfw_seq.runs import plain
 
 BATCHES = (1, 8, 32, 128, 512)
 LEAST = 512  # images a turn
@@ -67,17 +68,15 @@ def onnx_session(net: nn.Module, rows: Tensor, threads: int) -> Callable[[Tensor
     """
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)  # torch's older exporter, which needs no extra
-        warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.onnx"
-        torch.onnx.export(net, (rows,), path, input_names=["rows"], dynamic_axes={"rows": {0: "batch"}}, dynamo=False)
+        write_onnx(net, rows, path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(batch: Tensor) -> Any:
-        return session.run(None, {"rows": batch.numpy()})[0]
+        return session.run(None, {INPUT: batch.numpy()})[0]
 
     with torch.inference_mode():
         difference = float(abs(run(rows) - net(rows).numpy()).max())

@@ -3,12 +3,10 @@
 Shape legend: B batch, T rows, F pixels a row, K filters, C people.
 """
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 
 from lfw_seq.errors import check_real
-from lfw_seq.models.encoders import check_odd
+from lfw_seq.models.encoders import check_odd, convolutions, pooled
 
 
 class CNN(nn.Module):
@@ -35,13 +33,8 @@ class CNN(nn.Module):
         super().__init__()
         check_odd("model.kernel", kernel)
         check_real("model.dropout", dropout, 0, 1)
-        layers: list[nn.Module] = []
-        for before, after in pairwise([1, *channels]):
-            layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after)]
-            layers += [nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
-            num_features, num_rows = -(-num_features // 2), -(-num_rows // 2)
-        self.layers, self.dropout = nn.Sequential(*layers), nn.Dropout(dropout)
-        self.head = nn.Linear(channels[-1] * num_features * num_rows, num_classes)
+        self.layers, self.dropout = convolutions(nn.Conv2d, channels, kernel), nn.Dropout(dropout)
+        self.head = nn.Linear(channels[-1] * pooled(num_features, channels) * pooled(num_rows, channels), num_classes)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows (B, T, F)."""

@@ -79,13 +79,8 @@ class RowConvolution(nn.Module):
         super().__init__()
         check_odd("model.encoder.kernel", kernel)
         check_real("model.encoder.dropout", dropout, 0, 1)
-        layers: list[nn.Module] = []
-        for before, after in pairwise([1, *channels]):
-            layers += [nn.Conv1d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm1d(after)]
-            layers += [nn.ReLU(), nn.MaxPool1d(2, ceil_mode=True)]
-            num_features = -(-num_features // 2)
-        self.layers, self.dropout = nn.Sequential(*layers), nn.Dropout(dropout)
-        self.num_features, self.num_rows = channels[-1] * num_features, num_rows
+        self.layers, self.dropout = convolutions(nn.Conv1d, channels, kernel), nn.Dropout(dropout)
+        self.num_features, self.num_rows = channels[-1] * pooled(num_features, channels), num_rows
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, T, F) -> (B, S, E)."""
@@ -108,13 +103,8 @@ class WindowConvolution(nn.Module):
         super().__init__()
         check_odd("model.encoder.kernel", kernel)
         check_real("model.encoder.dropout", dropout, 0, 1)
-        layers: list[nn.Module] = []
-        for before, after in pairwise([1, *channels]):
-            layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after)]
-            layers += [nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
-            num_features, num_rows = -(-num_features // 2), -(-num_rows // 2)
-        self.layers, self.dropout = nn.Sequential(*layers), nn.Dropout(dropout)
-        self.num_features, self.num_rows = channels[-1] * num_features, num_rows
+        self.layers, self.dropout = convolutions(nn.Conv2d, channels, kernel), nn.Dropout(dropout)
+        self.num_features, self.num_rows = channels[-1] * pooled(num_features, channels), pooled(num_rows, channels)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, T, F) -> (B, S, E)."""
@@ -160,6 +150,21 @@ class ResidualStack(nn.Module):
             states = states + self.dropout(layer(norm(states))[0])
         left: Tensor = self.leave(states)
         return left
+
+
+def convolutions(kind: type[nn.Conv1d | nn.Conv2d], channels: list[int], kernel: int) -> nn.Sequential:
+    """Layers of a convolution, batch norm, ReLU and pooling by two, from one channel to `channels[-1]`."""
+    norm, pool = (nn.BatchNorm1d, nn.MaxPool1d) if kind is nn.Conv1d else (nn.BatchNorm2d, nn.MaxPool2d)
+    layers: list[nn.Module] = []
+    for before, after in pairwise([1, *channels]):
+        layers += [kind(before, after, kernel, padding=kernel // 2, bias=False), norm(after)]
+        layers += [nn.ReLU(), pool(2, ceil_mode=True)]
+    return nn.Sequential(*layers)
+
+
+def pooled(size: int, channels: list[int]) -> int:
+    """What is left of a length after `convolutions`: half of it, rounded up, for each layer."""
+    return -(-size // (1 << len(channels)))
 
 
 def check_odd(name: str, value: object) -> None:

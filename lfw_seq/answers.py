@@ -6,7 +6,7 @@ Shape legend: N images, B batch, T rows, F pixels a row, C people.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from lfw_seq.data.images import person_files
 from lfw_seq.data.lfw import LFW
 from lfw_seq.data.module import READING, build
 from lfw_seq.data.split import Split
 from lfw_seq.errors import UsageError, check_whole
+from lfw_seq.inference import accuracy_by_step, pick_device, probabilities
 from lfw_seq.inference import logits as read
-from lfw_seq.inference import pick_device, probabilities
 from lfw_seq.load import Run, load_run
 from lfw_seq.metrics import stage_metrics
 from lfw_seq.rebuild import checked_class, checked_source
@@ -48,6 +49,7 @@ class Answers:
         metrics: as in result.json.
         validation: logits (V, C) and ids (V,) to calibrate on.
         strangers: files and probabilities (S, C) of people the run does not know.
+        by_step: accuracy if reading had stopped after a number of steps; empty where it cannot.
         images: the images themselves, (N, H, W) or (N, H, W, 3).
         notes: what a reader must know.
     """
@@ -62,6 +64,7 @@ class Answers:
     metrics: dict[str, Any]
     validation: tuple[Images, NDArray[np.int64]] | None = None
     strangers: tuple[tuple[str, ...], Images] | None = None
+    by_step: Mapping[int, float] = field(default_factory=dict)
     images: Images | None = None
     notes: tuple[str, ...] = ()
 
@@ -109,11 +112,12 @@ def ask_split(cfg: DictConfig, run: Run) -> Answers:
             f"reads {', '.join(run.names[:9])} in {run.shape[0]} of {run.shape[1]}: set the keys of data, or use faces="
         )
     tested, own = data.indices["test"], own and data.faces.fingerprint == run.fingerprint
-    logits = {
-        stage: read(run, torch.from_numpy(run.reading.rows(data.faces.images[data.indices[stage]])))
+    rows = {
+        stage: torch.from_numpy(run.reading.rows(data.faces.images[data.indices[stage]]))
         for stage in ("val", "test")
         if len(data.indices[stage])
     }
+    logits = {stage: read(run, part) for stage, part in rows.items()}
     truth = {stage: data.tensors[stage][1] for stage in logits}
     files = tuple(data.faces.files[index] for index in tested)
     unknown = data.source.strangers() if isinstance(data.source, LFW) else None
@@ -130,6 +134,7 @@ def ask_split(cfg: DictConfig, run: Run) -> Answers:
         },
         validation=(logits["val"].numpy(), truth["val"].numpy()) if "val" in logits else None,
         strangers=None if unknown is None else (unknown.files, probabilities(run, unknown.images)),
+        by_step=stopped(run, rows["test"], truth["test"]),
         images=data.faces.images[tested],
         notes=notes(cfg, run, files, own),
     )
@@ -149,7 +154,8 @@ def ask_folder(cfg: DictConfig, run: Run) -> Answers:
             f"faces={cfg.faces}: shows nobody the run knows; expected folders named {', '.join(run.names[:9])}"
         )
     kept = tuple(np.array(files)[known].tolist())
-    logits = read(run, torch.from_numpy(run.reading.rows(images[known])))
+    rows = torch.from_numpy(run.reading.rows(images[known]))
+    logits = read(run, rows)
     truth = np.array([run.names.index(person) for person in people if person in run.names])
     strangers = (
         (tuple(np.array(files)[~known].tolist()), probabilities(run, images[~known])) if not known.all() else None
@@ -164,9 +170,16 @@ def ask_folder(cfg: DictConfig, run: Run) -> Answers:
         own_test=False,
         metrics=stage_metrics("test", logits, torch.from_numpy(truth), run.names),
         strangers=strangers,
+        by_step=stopped(run, rows, torch.from_numpy(truth)),
         images=images[known],
         notes=("No validation images in a folder: not calibrated.", *notes(cfg, run, kept, own=False)),
     )
+
+
+def stopped(run: Run, rows: Tensor, labels: Tensor) -> dict[int, float]:
+    """See `accuracy_by_step`."""
+    device = next(run.net.parameters()).device
+    return accuracy_by_step(run.net.read, run.net.prepare(rows.to(device)), labels.to(device))
 
 
 def source_config(keys: Mapping[str, Any], split_seed: int | str, run: Run) -> tuple[dict[str, Any], int, bool]:

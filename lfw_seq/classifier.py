@@ -72,9 +72,9 @@ class Classifier(LightningModule):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows as the source gives them."""
-        return self._read(self.standardize(rows))
+        return self.read(self.standardize(rows))
 
-    def _read(self, rows: Tensor) -> Tensor:
+    def read(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of standardised rows."""
         logits: Tensor = self.net(rows)
         if self.mirror is not None and not self.training:
@@ -100,7 +100,7 @@ class Classifier(LightningModule):
         rows = self.standardize(rows)
         if self.augment is not None and stage == "train":
             rows, targets = self.augment(rows, targets)
-        logits = self._read(rows)
+        logits = self.read(rows)
         self.seen[stage].append((logits.detach(), targets))
         return logits, targets
 

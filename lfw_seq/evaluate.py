@@ -50,6 +50,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     answers = ask(cfg, cfg.run)
     result = {"run": str(answers.folder), **scorecard.scorecard(answers)}
     result["reproduced"] = reproduced(answers)
+    result["by_step"] = answers.by_step
     differing: list[dict[str, Any]] = []
     if cfg.against is not None:
         other = ask(cfg, cfg.against)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lfw_seq import biometrics as bio
-from lfw_seq import figures, record, runs
+from lfw_seq import figures, record, row_figures, runs
 from lfw_seq.answers import Answers
 from lfw_seq.scorecard import tempered
 
@@ -32,6 +32,8 @@ def write_tables(out: Path, answers: Answers, result: dict[str, Any], differing:
     count, mean, accuracy = bio.reliability(probabilities, truth)
     parts = zip(range(15), count.tolist(), mean.tolist(), accuracy.tolist(), strict=True)
     runs.write_csv(out / "reliability.csv", ["part", "images", "confidence", "accuracy"], parts)
+    if answers.by_step:
+        runs.write_csv(out / "steps.csv", ["steps", "accuracy"], list(answers.by_step.items()))
     if result["open_set"]:
         points = result["open_set"]["points"]
         runs.write_csv(out / "open_set.csv", list(points[0]), [list(point.values()) for point in points])
@@ -68,6 +70,9 @@ def draw(answers: Answers) -> dict[str, Figure]:
         "det": figures.det(curve),
         "reliability": figures.reliability(calibrated, truth),
     }
+    if answers.by_step:
+        series = {"": (np.array(list(answers.by_step)), np.array(list(answers.by_step.values())))}
+        drawn["steps"] = row_figures.by_step("If reading stopped at a step", "accuracy", series)
     if answers.strangers is not None:
         best = answers.strangers[1].max(axis=1).astype(np.float64)
         levels = np.unique(np.concatenate([best, probabilities.max(axis=1)]))

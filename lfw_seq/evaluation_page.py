@@ -19,6 +19,7 @@ CAPTIONS = {
     "cmc": "How often the true person is among the first k answers.",
     "det": "Each image compared with each claimed name, all pooled; the lower left is better.",
     "reliability": "On the gray line answers are right as often as they claim. Below: images by confidence.",
+    "steps": "The net answers at its last step; here it is asked after fewer, which it was not trained for.",
     "open_set": "Each point is a threshold. All strangers are drawn; the table sets and reports on different halves.",
 }
 

@@ -3,6 +3,9 @@
 Shape legend: N images, B batch, T rows, F pixels a row, C people.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,6 +37,29 @@ def probabilities(run: Run, images: NDArray[np.float32], batch_size: int | None 
     rows = torch.from_numpy(run.reading.rows(images))
     answer: NDArray[np.float32] = logits(run, rows, batch_size).softmax(dim=1).numpy()
     return answer
+
+
+def accuracy_by_step(
+    read: Callable[[Tensor], Tensor], rows: Tensor, labels: Tensor, points: int = 25, images: int = 1000
+) -> dict[int, float]:
+    """How soon a reader knows: its accuracy if it had stopped at a step.
+
+    Args:
+        read: standardised rows, of any number of steps, to logits (N, C).
+        rows: (N, T, F), standardised.
+        labels: (N,).
+        points: at how many steps to stop, T included.
+        images: at most about so many are read, taken evenly.
+
+    Returns:
+        Accuracy by number of steps read; empty for a net that needs all steps.
+    """
+    every = max(1, len(rows) // images)
+    rows, labels = rows[::every], labels[::every]
+    stops = np.unique(np.linspace(1, rows.shape[1], points + 1).round().astype(int)[1:]).tolist()
+    with torch.no_grad(), suppress(RuntimeError, ValueError):
+        return {stop: (read(rows[:, :stop]).argmax(dim=1) == labels).float().mean().item() for stop in stops}
+    return {}
 
 
 def pick_device(name: str) -> torch.device:

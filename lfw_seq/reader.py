@@ -30,7 +30,10 @@ class Reader(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows (B, T, F) in [0, 1]."""
-        rows = self.prepare(rows)
+        return self.read(self.prepare(rows))
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Logits (B, C) of rows that are prepared."""
         logits: Tensor = self.net(rows)
         if self.mirror is not None:
             logits = (logits + self.net(self.mirror.mirror(rows))) / 2

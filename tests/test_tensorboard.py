@@ -26,9 +26,9 @@ from lfw_seq.callbacks.gradients import row_gradients, saliency
 from lfw_seq.callbacks.hparams import chosen
 from lfw_seq.callbacks.periodic import Periodic
 from lfw_seq.callbacks.projector import last_features
-from lfw_seq.callbacks.reading import stopped_accuracy
 from lfw_seq.checkpoints import WholeCheckpointIO
 from lfw_seq.command import CONF
+from lfw_seq.inference import accuracy_by_step
 from lfw_seq.models.recurrent import RecurrentReader
 from lfw_seq.train import train
 
@@ -300,7 +300,10 @@ def test_reading_stops_and_embeddings_are_the_heads_input() -> None:
     net, rows = reader("lstm"), torch.rand(6, 9, 5)
     with torch.no_grad():
         labels = net(rows).argmax(dim=1)
-    assert stopped_accuracy(net, rows, labels, [9]) == [1.0]
+    found = accuracy_by_step(net, rows, labels, points=3)
+    assert list(found) == [4, 6, 9]
+    assert found[9] == 1.0
+    assert accuracy_by_step(nn.Sequential(nn.Flatten(), nn.Linear(45, 2)), rows, labels) == {}  # needs all rows
     features = last_features(net, rows)
     assert features is not None
     assert torch.allclose(net.head(features), net(rows))

@@ -1,22 +1,20 @@
-"""How soon a reader knows: its accuracy if it had stopped at a row.
-
-Shape legend: N images, T steps, F features a step.
-"""
+"""How soon a reader knows: its accuracy if it had stopped at a row."""
 
 import logging
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from lfw_seq.callbacks.periodic import Periodic
 from lfw_seq.classifier import Classifier
 from lfw_seq.data.module import FaceRows
 from lfw_seq.errors import check_whole
+from lfw_seq.inference import accuracy_by_step
 from lfw_seq.tensorboard import add_figure
 
 log = logging.getLogger(__name__)
+
+IMAGES = 1000  # at most: enough for a curve
 
 
 class Reading(Periodic):
@@ -39,20 +37,12 @@ class Reading(Periodic):
 
         if not len(data.tensors["val"][1]):
             return
-        rows, labels = (tensor.to(model.device) for tensor in data.tensors["val"])
-        rows = model.standardize(rows)
-        stops = np.unique(np.linspace(1, rows.shape[1], self.points + 1).round().astype(int)[1:])
-        try:
-            found = stopped_accuracy(model.net, rows, labels, stops.tolist()) if self.able else None
-        except (RuntimeError, ValueError):
+        rows, labels = (tensor[:IMAGES].to(model.device) for tensor in data.tensors["val"])
+        found = accuracy_by_step(model.read, model.standardize(rows), labels, self.points) if self.able else {}
+        if found:
+            series = {"": (np.array(list(found)), np.array(list(found.values())))}
+            figure = row_figures.by_step("If reading stopped at a row", "validation accuracy", series)
+            add_figure(writer, "rows/accuracy", figure, step)
+        elif self.able:
             log.info("This net cannot stop early: no accuracy by row")
-            self.able, found = False, None
-        if found is not None:
-            title, y = "If reading stopped at a row", "validation accuracy"
-            add_figure(writer, "rows/accuracy", row_figures.by_step(title, y, {"": (stops, np.array(found))}), step)
-
-
-@torch.no_grad()
-def stopped_accuracy(model: nn.Module, rows: Tensor, labels: Tensor, stops: list[int]) -> list[float]:
-    """Accuracy on rows (N, T, F) cut after each number of rows in `stops`."""
-    return [(model(rows[:, :stop]).argmax(dim=1) == labels).float().mean().item() for stop in stops]
+            self.able = False

@@ -131,9 +131,9 @@ class Classifier(LightningModule):
         metrics.reset()
         self.values |= {f"{stage}/{name}": value for name, value in values.items()}
         self.probabilities[stage] = probabilities
-        self._publish({f"{stage}/{name}": value for name, value in values.items() if value.ndim == 0})
+        self.publish({f"{stage}/{name}": value for name, value in values.items() if value.ndim == 0})
 
-    def _publish(self, scalars: dict[str, Tensor]) -> None:
+    def publish(self, scalars: dict[str, Tensor]) -> None:
         """Show an epoch's numbers to callbacks and loggers, the mean over processes where there are several.
 
         `self.log` would keep a metric for each number, and come to the same: there is one value an epoch.

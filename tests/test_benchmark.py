@@ -121,7 +121,10 @@ def test_the_classifier_reads_alike_with_and_without_its_empty_hooks(config: Com
 @pytest.mark.parametrize(
     ("what", "named"),
     [
-        ("epoch", ["ours / bare PyTorch loop", "ours / matrix products alone"]),
+        (
+            "epoch",
+            ["ours / bare PyTorch loop", "ours / bare loop with metrics, checkpoints", "ours / matrix products alone"],
+        ),
         ("predict", ["images a second, PyTorch, batches of 512"]),
     ],
 )

@@ -1,11 +1,13 @@
 """Loading faces from photos and from the cache, and the memory of a run."""
 
+import atexit
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lightning import Callback
 from omegaconf import DictConfig
 
 from lfw_seq.benchmarks.start import typed
@@ -14,12 +16,19 @@ from lfw_seq.data.module import build
 from lfw_seq.runs import plain
 
 FIRST, SECOND = "first load, from photos", "second load, from the cache"
-# Every module that a run has imported when it ends, imported alone.
-IMPORTED = "import sys, importlib\nfor name in sys.argv[1].split(): importlib.import_module(name)"
-RUN_IMPORTS = (
-    "lfw_seq.train lfw_seq.classifier lfw_seq.data.module lfw_seq.hooks lfw_seq.checkpoints torch.utils.tensorboard "
-    "scipy.stats torch.optim.adam"
-)
+IMPORT = """
+import contextlib, importlib, sys
+for name in open(sys.argv[1]).read().split():
+    with contextlib.suppress(Exception):  # names that a package makes up for parts of itself
+        importlib.import_module(name)
+"""
+
+
+class Modules(Callback):
+    """Writes the names of all modules that the process has imported when it ends, in their order."""
+
+    def __init__(self, path: str) -> None:
+        atexit.register(lambda: Path(path).write_text("\n".join(sys.modules)))
 
 
 def measure(cfg: DictConfig) -> Report:
@@ -37,10 +46,12 @@ def measure(cfg: DictConfig) -> Report:
         faces = build(plain(cfg.data) | cache, cfg.split_seed, cfg.seed).source.load()
         mib = faces.images.nbytes / 2**20
         imports, peaks, shares = [], [], []
+        run = [sys.executable, "-m", "lfw_seq.train", *typed(), "trainer.max_epochs=3"]
+        modules = [f"+callbacks.modules._target_={__name__}.Modules", "+callbacks.modules.path=modules"]
+        peak([*run, *modules, "hydra.run.dir=first"], folder, cfg)
         for number in range(cfg.warm_up + cfg.rounds):
-            imports.append(peak([sys.executable, "-c", IMPORTED, RUN_IMPORTS], folder, cfg))
-            run = ["-m", "lfw_seq.train", *typed(), "trainer.max_epochs=3", f"hydra.run.dir=run-{number}"]
-            peaks.append(peak([sys.executable, *run], folder, cfg))
+            imports.append(peak([sys.executable, "-c", IMPORT, "modules"], folder, cfg))
+            peaks.append(peak([*run, f"hydra.run.dir=run-{number}"], folder, cfg))
             shares.append(peaks[-1] / (1.15 * imports[-1] + 3 * mib))
     report.figures = {
         "images": len(faces.labels),

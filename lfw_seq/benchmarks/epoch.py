@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from lfw_seq.benchmarks.loops import bare_loop, clocked, matrix_products
+from lfw_seq.benchmarks.loops import bare_loop, clocked, keeping_loop, matrix_products
 from lfw_seq.benchmarks.peers import BACKENDS, Peer, missing
 from lfw_seq.benchmarks.turns import Contender, Cost, Report, now
 from lfw_seq.build import build_classifier, build_net, build_trainer
@@ -17,13 +19,14 @@ from lfw_seq.models.recurrent import RecurrentReader
 from lfw_seq.runs import plain
 
 OURS, BARE, PRODUCTS = "ours, Lightning", "bare PyTorch loop", "matrix products alone"
+KEEPING = "bare loop with metrics, checkpoints"
 
 
 def measure(cfg: DictConfig) -> Report:
     """Time turns of `cfg.epochs` epochs of each contender.
 
     All train the same sizes on the same batches; all but the matrix products validate. Ours also computes all metrics,
-    logs, watches and keeps two checkpoints: its turn ends when its files are written.
+    logs, watches and keeps two checkpoints: its turn ends when its files are written. One bare loop does so too.
 
     Raises:
         UsageError: the model is not the lab's kind of net.
@@ -40,9 +43,13 @@ def measure(cfg: DictConfig) -> Report:
         cfg.callbacks.early_stopping.patience = cfg.trainer.max_epochs
     classifier, trainer = build_classifier(cfg, net, data), build_trainer(cfg)
     device = trainer.strategy.root_device
-    bare = copy.deepcopy(net).to(device)
+    bare, keeping = (copy.deepcopy(net).to(device) for _ in range(2))
+    kept = TemporaryDirectory()
     contenders = {
         BARE: clocked(bare_loop(bare, classifier.optimizer, data, device), cfg.epochs, device),
+        KEEPING: clocked(
+            keeping_loop(keeping, classifier.optimizer, data, device, Path(kept.name)), cfg.epochs, device
+        ),
         PRODUCTS: clocked(matrix_products(bare, data, device), cfg.epochs, device),
     }
     report = Report(
@@ -57,6 +64,7 @@ def measure(cfg: DictConfig) -> Report:
     finally:
         for peer in peers.values():
             peer.stop()
+        kept.cleanup()
     report.costs = turns.costs
     for name in contenders:
         report.compare(f"ours / {name}", OURS, name)

@@ -3,7 +3,9 @@
 Shape legend: B batch, T rows, F features a row, H hidden size.
 """
 
+import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch.optim import Optimizer
 from lfw_seq.benchmarks.turns import Contender, Cost, now
 from lfw_seq.data.batches import shuffled
 from lfw_seq.data.module import FaceRows
+from lfw_seq.metrics import classification_metrics
 from lfw_seq.models.recurrent import RecurrentReader
 
 
@@ -51,6 +54,51 @@ def bare_loop(
         net.eval()
         with torch.no_grad():
             cross_entropy(net(val_rows), val_labels).item()
+
+    return epoch
+
+
+def keeping_loop(
+    net: nn.Module,
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+    data: FaceRows,
+    device: torch.device,
+    folder: Path,
+) -> Callable[[int], None]:
+    """The shortest loop that also does what our epochs are for: all metrics, metrics.csv, last and best checkpoint."""
+    rows, labels = (tensor.to(device) for tensor in data.tensors["train"])
+    val_rows, val_labels = (tensor.to(device) for tensor in data.tensors["val"])
+    steps = optimizer(net.parameters())
+    metrics = {stage: classification_metrics(len(data.faces.names)).to(device) for stage in ("train", "val")}
+    least = math.inf
+
+    def measured(stage: str, logits: Tensor, truth: Tensor) -> dict[str, float]:
+        metrics[stage].update(logits.softmax(dim=1), truth)
+        values = {"loss": cross_entropy(logits, truth), **metrics[stage].compute()}
+        metrics[stage].reset()
+        return {f"{stage}/{name}": value.item() for name, value in values.items() if value.ndim == 0}
+
+    def epoch(number: int) -> None:
+        nonlocal least
+        net.train()
+        order = shuffled(len(labels), data.seed, number).to(device)
+        seen = []
+        for part in order.split(data.batch_sizes["train"]):
+            steps.zero_grad()
+            logits = net(rows[part])
+            cross_entropy(logits, labels[part]).backward()
+            steps.step()
+            seen.append(logits.detach())
+        net.eval()
+        with torch.no_grad():
+            values = measured("train", torch.cat(seen), labels[order]) | measured("val", net(val_rows), val_labels)
+        with (folder / "metrics.csv").open("a") as file:
+            file.write(",".join(map(str, values.values())) + "\n")
+        checkpoint = {"epoch": number, "net": net.state_dict(), "optimizer": steps.state_dict()}
+        torch.save(checkpoint, folder / "last.ckpt")
+        if values["val/loss"] < least:
+            least = values["val/loss"]
+            torch.save(checkpoint, folder / "best.ckpt")
 
     return epoch
 

@@ -121,11 +121,10 @@ def spent(line: Sequence[str], cwd: str, env: dict[str, str]) -> Used:
 
     A small process starts it: Linux counts the memory of the process that started another as the other's too.
     """
+    inherited = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}  # set for ourselves
     with tempfile.TemporaryFile() as errors:
         starter = [sys.executable, "-I", "-S", "-c", STARTER, *line]
-        done = subprocess.run(
-            starter, cwd=cwd, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=errors, check=True
-        )
+        done = subprocess.run(starter, cwd=cwd, env=inherited | env, stdout=subprocess.PIPE, stderr=errors, check=True)
         errors.seek(0)
         said = errors.read().decode(errors="replace")[-2000:]
     wall, cpu, peak, status = json.loads(done.stdout)

@@ -19,18 +19,18 @@ class History(Callback):
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[tuple[tuple[str, float], ...]] = []  # tuples: each checkpoint copies what may change
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch's row; one of several processes writes."""
         if not trainer.is_global_zero:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.rows.append({"epoch": trainer.current_epoch + 1, **dict(sorted(metrics.items()))})
+        self.rows.append((("epoch", trainer.current_epoch + 1), *sorted(metrics.items())))
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[-1]), lineterminator="\n")
+        writer = csv.DictWriter(text, [name for name, _ in self.rows[-1]], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(map(dict, self.rows))
         write_text(self.path, text.getvalue(), sync=False)  # a run that goes on writes all rows again
 
     def state_dict(self) -> dict[str, Any]:

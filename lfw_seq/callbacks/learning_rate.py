@@ -1,6 +1,9 @@
 """The learning rate as a metric."""
 
-from lightning import Callback, LightningModule, Trainer
+import torch
+from lightning import Callback, Trainer
+
+from lfw_seq.classifier import Classifier
 
 
 class LearningRate(Callback):
@@ -9,7 +12,6 @@ class LearningRate(Callback):
     Lightning's own monitor names it after the optimizer's class and plots it by step, not by epoch.
     """
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Log before a scheduler changes the rate."""
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        pl_module.log("train/lr", rate, on_step=False, on_epoch=True, sync_dist=True)
+        pl_module.publish({"train/lr": torch.tensor(trainer.optimizers[0].param_groups[0]["lr"])})

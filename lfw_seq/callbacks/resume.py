@@ -36,9 +36,13 @@ class Resume(Callback):
         trainer.should_stop = trainer.should_stop or self._stopped
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed every device; under `trainer=ddp` each process its own way, the first as a run of one process."""
+        """Seed every device in use; under `trainer=ddp` each process its own way, the first as a run of one process."""
         seed = mix(self.seed, trainer.current_epoch)
-        torch.manual_seed(mix(seed, trainer.global_rank) if trainer.global_rank else seed)
+        seed = mix(seed, trainer.global_rank) if trainer.global_rank else seed
+        if trainer.strategy.root_device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # without the stack traces that torch.manual_seed takes
+        else:
+            torch.manual_seed(seed)
 
     def elapsed(self) -> float:
         """Seconds this run has taken, those before an interruption included."""

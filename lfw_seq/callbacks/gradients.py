@@ -18,7 +18,7 @@ from lfw_seq.data.module import FaceRows
 from lfw_seq.data.sequences import pictures
 from lfw_seq.tensorboard import add_figure
 
-IMAGES = 128  # at most so many validation images are looked at
+IMAGES = 64  # at most so many validation images are looked at
 
 
 class Gradients(Periodic):

@@ -108,6 +108,7 @@ def prepare_process(cfg: DictConfig) -> None:
     warnings.filterwarnings("ignore", message="Total length of .list. across ranks is zero")  # data.val_from=none
     warnings.filterwarnings("ignore", message="You called .* no logger configured", module="lightning")  # logger=none
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists", module="lightning")  # claimed by us
+    warnings.filterwarnings("ignore", message="The .srun. command is available", module="lightning")  # submitit's jobs
     torch.set_num_threads(cfg.threads)
     seed_everything(cfg.seed)
 

@@ -255,9 +255,9 @@ def test_the_page_needs_nothing_and_shows_no_photo_unasked(asked: Ask, tmp_path:
     evaluate(asked())
     text = (tmp_path / "out" / "report.html").read_text()
     assert not re.search(r"https?://|<script|<link", text)
-    assert text.count("<img ") == 7
+    assert text.count("<img ") == 8
     evaluate(asked("photos=true"))
-    assert (tmp_path / "out" / "report.html").read_text().count("<img ") == 8
+    assert (tmp_path / "out" / "report.html").read_text().count("<img ") == 9
 
 
 def test_mistakes_are_the_surest_first() -> None:

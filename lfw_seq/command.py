@@ -56,6 +56,12 @@ def start(main: Callable[[], Any]) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         stop(_hydra_message(error))
+    except (KeyboardInterrupt, SystemExit) as end:
+        if not isinstance(end, KeyboardInterrupt) and not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        again = " Start the same command again to go on." if sweeps.current else ""
+        print(f"Interrupted.{again}", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
         if sweeps.current is None:
             if isinstance(error, OSError) and error.errno in UNWRITABLE:

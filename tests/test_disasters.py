@@ -73,7 +73,20 @@ def wait_for_epochs(sweep: Path, process: subprocess.Popen[str]) -> Path:
 
 def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
     line = [sys.executable, "-m", "lfw_seq.train", *SWEEP, "trainer.max_epochs=30", *words]
-    return subprocess.Popen(line, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(line, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_ctrl_c_ends_in_one_line(tmp_path: Path, launcher: str) -> None:
+    sweep = start(f"hydra/launcher={launcher}", cwd=tmp_path)
+    wait_for_epochs(tmp_path / "sweep", sweep)
+    os.killpg(sweep.pid, signal.SIGINT)
+    said = sweep.communicate(timeout=60)[1]
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "Interrupted. Start the same command again to go on."
+    assert sweep.returncode == 130
 
 
 @pytest.mark.slow

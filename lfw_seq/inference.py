@@ -14,6 +14,7 @@ from torch import Tensor
 from lfw_seq.errors import UsageError, check_choice
 from lfw_seq.load import Run
 
+MOST_STOPPED = 1000
 PRECISIONS = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -40,21 +41,20 @@ def probabilities(run: Run, images: NDArray[np.float32], batch_size: int | None 
 
 
 def accuracy_by_step(
-    read: Callable[[Tensor], Tensor], rows: Tensor, labels: Tensor, points: int = 25, images: int = 1000
+    read: Callable[[Tensor], Tensor], rows: Tensor, labels: Tensor, points: int = 25
 ) -> dict[int, float]:
     """How soon a reader knows: its accuracy if it had stopped at a step.
 
     Args:
         read: standardised rows, of any number of steps, to logits (N, C).
         rows: (N, T, F), standardised.
-        labels: (N,).
+        labels: (N,); of more than 1,000 images, so many at most are read, taken evenly.
         points: at how many steps to stop, T included.
-        images: at most about so many are read, taken evenly.
 
     Returns:
         Accuracy by number of steps read; empty for a net that needs all steps.
     """
-    every = max(1, len(rows) // images)
+    every = -(-len(rows) // MOST_STOPPED)
     rows, labels = rows[::every], labels[::every]
     stops = np.unique(np.linspace(1, rows.shape[1], points + 1).round().astype(int)[1:]).tolist()
     with torch.no_grad(), suppress(RuntimeError, ValueError):

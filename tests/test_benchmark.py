@@ -123,13 +123,18 @@ def test_the_classifier_reads_alike_with_and_without_its_empty_hooks(config: Com
     [
         (
             "epoch",
-            ["ours / bare PyTorch loop", "ours / bare loop with metrics, checkpoints", "ours / matrix products alone"],
+            [
+                "ours / bare PyTorch loop",
+                "ours / bare loop with metrics, checkpoints",
+                "ours / matrix products alone",
+                "augmentation alone / ours",
+            ],
         ),
         ("predict", ["images a second, PyTorch, batches of 512"]),
     ],
 )
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, what: str, named: list[str]) -> None:
-    small = (*SMALL[:3], "model.hidden_size=8", "rounds=1", "warm_up=0", "epochs=1")
+    small = (*SMALL[:3], "model.hidden_size=8", "augment=faces", "rounds=1", "warm_up=0", "epochs=1")
     done = command(f"what={what}", *small, "hydra.run.dir=run", cwd=tmp_path, module="lfw_seq.benchmark")
     assert done.returncode == 0, done.stderr
     for name in named:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from lfw_seq.benchmarks.loops import bare_loop, clocked, keeping_loop, matrix_products
+from lfw_seq.benchmarks.loops import augmentation, bare_loop, clocked, keeping_loop, matrix_products
 from lfw_seq.benchmarks.peers import BACKENDS, Peer, missing
 from lfw_seq.benchmarks.turns import Contender, Cost, Report, now
 from lfw_seq.build import build_classifier, build_net, build_trainer
@@ -20,6 +20,7 @@ from lfw_seq.runs import plain
 
 OURS, BARE, PRODUCTS = "ours, Lightning", "bare PyTorch loop", "matrix products alone"
 KEEPING = "bare loop with metrics, checkpoints"
+AUGMENTATION = "augmentation alone"
 
 
 def measure(cfg: DictConfig) -> Report:
@@ -52,6 +53,9 @@ def measure(cfg: DictConfig) -> Report:
         ),
         PRODUCTS: clocked(matrix_products(bare, data, device), cfg.epochs, device),
     }
+    if classifier.augment is not None:  # part of our epoch, of no other
+        epoch = augmentation(classifier.augment, data, device)
+        contenders[AUGMENTATION] = clocked(epoch, cfg.epochs, device)
     report = Report(
         f"An epoch of {len(data.tensors['train'][1]):,} images in batches of {cfg.data.batch_size}, {device}"
     )
@@ -66,11 +70,12 @@ def measure(cfg: DictConfig) -> Report:
             peer.stop()
         kept.cleanup()
     report.costs = turns.costs
-    for name in contenders:
+    for name in (BARE, KEEPING, PRODUCTS):
         report.compare(f"ours / {name}", OURS, name)
     for name in peers:
         report.compare(f"{name} / ours", name, OURS)
     report.compare(f"{BARE} / {PRODUCTS}", BARE, PRODUCTS)
+    report.compare(f"{AUGMENTATION} / ours", AUGMENTATION, OURS)
     return report
 
 

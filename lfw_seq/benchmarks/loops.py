@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from lfw_seq.benchmarks.turns import Contender, Cost, now
+from lfw_seq.classifier import Batch
 from lfw_seq.data.batches import shuffled
 from lfw_seq.data.module import FaceRows
 from lfw_seq.metrics import classification_metrics
@@ -99,6 +100,19 @@ def keeping_loop(
         if values["val/loss"] < least:
             least = values["val/loss"]
             torch.save(checkpoint, folder / "best.ckpt")
+
+    return epoch
+
+
+def augmentation(
+    augment: Callable[[Tensor, Tensor], Batch], data: FaceRows, device: torch.device
+) -> Callable[[int], None]:
+    """The augmentation of an epoch's batches, and nothing else."""
+    rows, labels = (tensor.to(device) for tensor in data.tensors["train"])
+
+    def epoch(number: int) -> None:
+        for part in shuffled(len(labels), data.seed, number).to(device).split(data.batch_sizes["train"]):
+            augment(rows[part], labels[part])
 
     return epoch
 

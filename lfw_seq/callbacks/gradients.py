@@ -18,7 +18,7 @@ from lfw_seq.data.module import FaceRows
 from lfw_seq.data.sequences import pictures
 from lfw_seq.tensorboard import add_figure
 
-IMAGES = 64  # at most so many validation images are looked at
+IMAGES = 32  # at most so many validation images are looked at: no more memory than a training step
 
 
 class Gradients(Periodic):

@@ -74,7 +74,14 @@ def wait_for_epochs(sweep: Path, process: subprocess.Popen[str]) -> Path:
 def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
     line = [sys.executable, "-m", "lfw_seq.train", *SWEEP, "trainer.max_epochs=30", *words]
     pipe = subprocess.PIPE
-    return subprocess.Popen(line, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(
+        line, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=hear_ctrl_c
+    )
+
+
+def hear_ctrl_c() -> None:
+    """As from a terminal: a shell starts what runs in its background, these tests perhaps, with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ Shape legend: B batch, T rows, F pixels a row, C people, N images of an epoch.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -69,6 +70,13 @@ class Classifier(LightningModule):
         self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": [], "test": []}
         self.probabilities: dict[str, Tensor] = {}
         self.values: dict[str, Tensor] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; Lightning's note of the running hook, some fifty a step, is no parameter to look for."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows as the source gives them."""

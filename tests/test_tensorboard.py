@@ -142,7 +142,7 @@ def test_histograms_graph_and_projector(served: str, run: str) -> None:
     assert {row.split("\t")[0] for row in people} <= set(PEOPLE)
     assert {row.split("\t")[2] for row in people} <= {"right", "wrong"}
     sprites = Image.open(BytesIO(fetch(served, "plugin/projector/sprite_image", run=run, name=name)))
-    assert sprites.size == (300, 300)  # 6 x 6 squares of 50
+    assert sprites.size == (192, 192)  # 6 x 6 squares of 32
     numbers = np.frombuffer(fetch(served, "plugin/projector/tensor", run=run, name=name), dtype=np.float32)
     assert len(numbers) == 28 * 8
     assert np.isfinite(numbers).all()

@@ -14,6 +14,8 @@ from lfw_seq.callbacks.periodic import evaluating
 from lfw_seq.classifier import Classifier
 from lfw_seq.tensorboard import writer_of
 
+PICTURE = 32  # pixels a side at most: TensorBoard lays the pictures out in float64, and shows them as small
+
 
 class Projector(Callback):
     """The test images as the last linear layer sees them, with names and small pictures: into the run's own folder.
@@ -47,6 +49,8 @@ class Projector(Callback):
         high, wide = sprites.shape[2:]
         side = max(high, wide)  # the projector lays out squares
         sprites = functional.pad(sprites, (0, side - wide, 0, side - high), value=1.0)
+        if side > PICTURE:
+            sprites = functional.interpolate(sprites, size=(PICTURE, PICTURE), mode="area")
         header = ["person", "predicted", "answer"]
         writer.add_embedding(features.cpu(), metadata, sprites, tag="test", metadata_header=header)
 

@@ -131,6 +131,12 @@ def test_without_validation_the_last_weights_are_tested(config: Compose, tmp_pat
     assert all(torch.equal(value, last["state_dict"][name]) for name, value in best["state_dict"].items())
 
 
+def test_gradients_are_clipped_in_mixed_precision_too(config: Compose) -> None:
+    result = train(config("experiment=recipe", *SMALL, "trainer.max_epochs=1", "trainer.precision=bf16-mixed"))
+    assert result["status"] == "complete"
+    assert result["config"]["trainer"]["gradient_clip_val"] == 1
+
+
 def test_a_model_with_one_answer_is_called_that(config: Compose) -> None:
     result = train(config(*SMALL, "optimizer.lr=0", "trainer.max_epochs=1"))
     result["metrics"] |= {"predicted_classes": 1, "test/accuracy": 12 / 28, "majority_rate": 12 / 28}

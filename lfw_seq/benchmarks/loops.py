@@ -35,6 +35,12 @@ def clocked(epoch: Callable[[int], None], epochs: int, device: torch.device) -> 
     return turn
 
 
+def epoch_batches(data: FaceRows, number: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Which images each training batch of an epoch holds, (B,) each."""
+    order = shuffled(len(data.tensors["train"][1]), data.seed, number)
+    return tuple(order.to(device).split(data.batch_sizes["train"]))
+
+
 def bare_loop(
     net: nn.Module,
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
@@ -48,7 +54,7 @@ def bare_loop(
 
     def epoch(number: int) -> None:
         net.train()
-        for part in shuffled(len(labels), data.seed, number).to(device).split(data.batch_sizes["train"]):
+        for part in epoch_batches(data, number, device):
             steps.zero_grad()
             cross_entropy(net(rows[part]), labels[part]).backward()
             steps.step()
@@ -82,9 +88,9 @@ def keeping_loop(
     def epoch(number: int) -> None:
         nonlocal least
         net.train()
-        order = shuffled(len(labels), data.seed, number).to(device)
+        parts = epoch_batches(data, number, device)
         seen = []
-        for part in order.split(data.batch_sizes["train"]):
+        for part in parts:
             steps.zero_grad()
             logits = net(rows[part])
             cross_entropy(logits, labels[part]).backward()
@@ -92,7 +98,8 @@ def keeping_loop(
             seen.append(logits.detach())
         net.eval()
         with torch.no_grad():
-            values = measured("train", torch.cat(seen), labels[order]) | measured("val", net(val_rows), val_labels)
+            values = measured("train", torch.cat(seen), labels[torch.cat(parts)])
+            values |= measured("val", net(val_rows), val_labels)
         with (folder / "metrics.csv").open("a") as file:
             file.write(",".join(map(str, values.values())) + "\n")
         checkpoint = {"epoch": number, "net": net.state_dict(), "optimizer": steps.state_dict()}
@@ -111,7 +118,7 @@ def augmentation(
     rows, labels = (tensor.to(device) for tensor in data.tensors["train"])
 
     def epoch(number: int) -> None:
-        for part in shuffled(len(labels), data.seed, number).to(device).split(data.batch_sizes["train"]):
+        for part in epoch_batches(data, number, device):
             augment(rows[part], labels[part])
 
     return epoch

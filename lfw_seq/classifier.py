@@ -80,7 +80,7 @@ class Classifier(LightningModule):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows as the source gives them."""
-        return self.read(self.standardize(rows))
+        return self.read(self.standardize(rows.to(self.dtype)))
 
     def read(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of standardised rows."""

@@ -6,7 +6,8 @@ import logging
 import math
 import os
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         net = build_net(cfg, data)
         classifier = build_classifier(cfg, net, data)
         check_choice("monitor", cfg.monitor, classifier.monitored("val"))
+        check_watched(cfg, classifier)
         trainer = build_trainer(cfg)
         trainer.callbacks.append(Card(record.placeless(cfg), data))  # type: ignore[attr-defined]
         log.info("%s", summary.describe(data, net))
@@ -67,7 +69,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
         if not helps:
             runs.save_config(cfg, folder, overrides())
-        trainer.fit(classifier, data, ckpt_path=last_checkpoint(trainer, folder), weights_only=True)
+        with misconfigured():
+            trainer.fit(classifier, data, ckpt_path=last_checkpoint(trainer, folder), weights_only=True)
         best_epoch = restore_best(trainer, classifier)
         if cfg.data.val_from != "none":
             trainer.validate(classifier, data, verbose=False)
@@ -87,11 +90,35 @@ def check_root(cfg: DictConfig) -> None:
     check_whole("threads", cfg.threads, 1, 1024)
     check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
     check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
+    for key, whole in (("check_val_every_n_epoch", 1), ("limit_val_batches", 1.0), ("limit_test_batches", 1.0)):
+        if repr(value := cfg.trainer.get(key, whole)) != repr(whole):
+            raise UsageError(
+                f"trainer.{key}={value}: leave it out; a run reads all validation images each epoch and all test images"
+            )
     watching = [name for name, callback in cfg.callbacks.items() if callback and callback.get("monitor") == cfg.monitor]
     if cfg.data.val_from == "none" and watching:
         values = {"best": "callbacks.best.monitor=step callbacks.best.mode=max"}
         remedy = " ".join(values.get(name, f"callbacks.{name}=null") for name in watching)
         raise UsageError(f"data.val_from=none: no {cfg.monitor} to watch; add {remedy}")
+
+
+def check_watched(cfg: DictConfig, classifier: Classifier) -> None:
+    """Check what callbacks watch: a metric of a stage, the rate, or the number of a step or an epoch."""
+    known = (*classifier.monitored("val"), *classifier.monitored("train"), "train/lr", "step", "epoch")
+    for name, callback in cfg.callbacks.items():
+        if callback and callback.get("monitor") is not None:
+            check_choice(f"callbacks.{name}.monitor", callback.monitor, known)
+
+
+@contextmanager
+def misconfigured() -> Iterator[None]:
+    """Have what Lightning finds wrong with its Trainer's settings end in one line, as every mistake does."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise UsageError(f"trainer: {error}") from error
 
 
 def prepare_process(cfg: DictConfig) -> None:

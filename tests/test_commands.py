@@ -25,6 +25,9 @@ from .conftest import SMALL, command, invoke, save_face
         (["data=synthetic", "optimizer.lr=-1"], r"optimizer: Invalid learning rate"),
         (["data=synthetic", "trainer.precision=8"], r"trainer: Precision '?8'? is invalid"),
         (["data=synthetic", "monitor=val/los"], r"monitor=val/los: expected one of val/loss"),
+        (["data=synthetic", "+trainer.limit_test_batches=1"], r"trainer\.limit_test_batches=1: leave it out"),
+        (["data=synthetic", "+trainer.check_val_every_n_epoch=2"], r"trainer\.check_val_every_n_epoch=2: leave it out"),
+        (["data=synthetic", "callbacks.best.monitor=val/f1"], r"callbacks\.best\.monitor=val/f1: expected one of val/"),
         (["model=["], r"no viable alternative|mismatched|extraneous"),
         (["seed=abc"], r"seed=abc: expected a whole number"),
     ],
@@ -41,6 +44,14 @@ def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(f"^error: .*{expected}", line), line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lightning_finds_wrong_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke("data=synthetic", "+trainer.limit_train_batches=0.001", monkeypatch=monkeypatch) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: trainer: You requested to check 0.001")
 
 
 def test_a_person_with_one_photo_is_named(tmp_path: Path) -> None:

@@ -137,6 +137,13 @@ def test_gradients_are_clipped_in_mixed_precision_too(config: Compose) -> None:
     assert result["config"]["trainer"]["gradient_clip_val"] == 1
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_pictures_are_drawn_of_a_net_in_another_precision(config: Compose, tmp_path: Path, precision: str) -> None:
+    looks = ("callbacks=default", "callbacks.early_stopping=null", "look.time_share=1", "look.every_n_epochs=1")
+    train(config(*SMALL, *looks, "trainer.max_epochs=1", f"trainer.precision={precision}"))
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
 def test_a_model_with_one_answer_is_called_that(config: Compose) -> None:
     result = train(config(*SMALL, "optimizer.lr=0", "trainer.max_epochs=1"))
     result["metrics"] |= {"predicted_classes": 1, "test/accuracy": 12 / 28, "majority_rate": 12 / 28}

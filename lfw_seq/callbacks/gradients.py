@@ -79,7 +79,7 @@ def row_gradients(model: nn.Module, rows: Tensor, labels: Tensor) -> dict[str, N
             hook.remove()
     found = torch.autograd.grad(loss, [pixels, *inputs.values()])
     names = ["pixels", *inputs]
-    return {name: part.norm(dim=2).mean(dim=0).cpu().numpy() for name, part in zip(names, found, strict=True)}
+    return {name: part.norm(dim=2).mean(dim=0).float().cpu().numpy() for name, part in zip(names, found, strict=True)}
 
 
 def saliency(model: nn.Module, rows: Tensor, labels: Tensor) -> NDArray[np.float32]:

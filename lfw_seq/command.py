@@ -126,8 +126,11 @@ def _hydra_message(error: Exception) -> str:
     text = str(error) or str(error.__cause__ or type(error).__name__)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
-        close = difflib.get_close_matches(unknown[1], _keys(), n=1)
+        keys = _keys(besides=unknown[1])
+        close = difflib.get_close_matches(unknown[1], keys, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
+        if unknown[1] in keys:  # in a sweep over choices
+            hint = "not every choice has it; "
         return f"{unknown[1]}: no such key; {hint}--cfg job prints all keys"
     choice = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
     if choice and (options := re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)):
@@ -137,8 +140,12 @@ def _hydra_message(error: Exception) -> str:
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _keys() -> list[str]:
-    """Every key of this command's default configuration, dotted."""
+def _keys(besides: str) -> list[str]:
+    """Every key of this command's configuration with the choices that were typed, dotted.
+
+    Args:
+        besides: a word's key that is no part of it.
+    """
 
     def walk(node: DictConfig, prefix: str) -> list[str]:
         keys = []
@@ -148,11 +155,13 @@ def _keys() -> list[str]:
                 keys += walk(child, f"{prefix}{key!s}.")
         return keys
 
-    with suppress(HydraException, OmegaConfBaseException):
-        GlobalHydra.instance().clear()
-        root, name = _config()
-        with initialize_config_dir(str(root), version_base="1.3"):
-            return walk(compose(name), "")
+    root, name = _config()
+    typed = [word for word in sys.argv[1:] if re.fullmatch(r"\w+=\w+", word) and word.split("=")[0] != besides]
+    for words in (typed, []):
+        with suppress(HydraException, OmegaConfBaseException):
+            GlobalHydra.instance().clear()
+            with initialize_config_dir(str(root), version_base="1.3"):
+                return walk(compose(name, words), "")
     return []
 
 

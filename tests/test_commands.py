@@ -15,6 +15,8 @@ from .conftest import SMALL, command, invoke, save_face
     ("words", "expected"),
     [
         (["data.resiz=1"], r"data\.resiz: no such key; did you mean data\.resize\?"),
+        (["model=residual", "model.num_layers=4"], r"num_layers: no such key; did you mean model\.\w+\.num_layers\?"),
+        (["model=nothing", "data.resiz=1"], r"model=nothing: no such choice"),
         (["model=lstmm"], r"model=lstmm: no such choice; expected one of .*gru, .*lstm"),
         (["data=folder"], r"data\.root: needs a value"),
         (["data.data_home=/no/such/place"], r"data\.data_home=/no/such/place: no such folder.*data=synthetic"),
@@ -44,6 +46,15 @@ def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(f"^error: .*{expected}", line), line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_not_every_choice_of_a_sweep_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke("-m", "model=lstm,residual", "model.num_layers=4", monkeypatch=monkeypatch) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: model.num_layers: no such key; not every choice has it; ")
 
 
 def test_what_lightning_finds_wrong_ends_in_one_line(

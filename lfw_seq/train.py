@@ -60,7 +60,6 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         data.setup()
         net = build_net(cfg, data)
         classifier = build_classifier(cfg, net, data)
-        check_choice("monitor", cfg.monitor, classifier.monitored("val"))
         check_watched(cfg, classifier)
         trainer = build_trainer(cfg)
         trainer.callbacks.append(Card(record.placeless(cfg), data))  # type: ignore[attr-defined]
@@ -90,8 +89,9 @@ def check_root(cfg: DictConfig) -> None:
     check_whole("threads", cfg.threads, 1, 1024)
     check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
     check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
+    check_whole("trainer.accumulate_grad_batches", cfg.trainer.get("accumulate_grad_batches", 1))
     for key, whole in (("check_val_every_n_epoch", 1), ("limit_val_batches", 1.0), ("limit_test_batches", 1.0)):
-        if repr(value := cfg.trainer.get(key, whole)) != repr(whole):
+        if repr(value := cfg.trainer.get(key, whole)) != repr(whole):  # 1.0 is all batches, 1 the first alone
             raise UsageError(
                 f"trainer.{key}={value}: leave it out; a run reads all validation images each epoch and all test images"
             )
@@ -103,7 +103,8 @@ def check_root(cfg: DictConfig) -> None:
 
 
 def check_watched(cfg: DictConfig, classifier: Classifier) -> None:
-    """Check what callbacks watch: a metric of a stage, the rate, or the number of a step or an epoch."""
+    """Check what a sweep and callbacks watch: a validation metric; one of any stage, the rate, a step or an epoch."""
+    check_choice("monitor", cfg.monitor, classifier.monitored("val"))
     known = (*classifier.monitored("val"), *classifier.monitored("train"), "train/lr", "step", "epoch")
     for name, callback in cfg.callbacks.items():
         if callback and callback.get("monitor") is not None:

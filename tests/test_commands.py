@@ -29,6 +29,7 @@ from .conftest import SMALL, command, invoke, save_face
         (["data=synthetic", "monitor=val/los"], r"monitor=val/los: expected one of val/loss"),
         (["data=synthetic", "+trainer.limit_test_batches=1"], r"trainer\.limit_test_batches=1: leave it out"),
         (["data=synthetic", "+trainer.check_val_every_n_epoch=2"], r"trainer\.check_val_every_n_epoch=2: leave it out"),
+        (["data=synthetic", "+trainer.accumulate_grad_batches=0"], r"accumulate_grad_batches=0: expected a whole"),
         (["data=synthetic", "callbacks.best.monitor=val/f1"], r"callbacks\.best\.monitor=val/f1: expected one of val/"),
         (["model=["], r"no viable alternative|mismatched|extraneous"),
         (["seed=abc"], r"seed=abc: expected a whole number"),

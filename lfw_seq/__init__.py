@@ -2,4 +2,5 @@
 
 from pathlib import Path
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+PACKAGE = Path(__file__).resolve().parent
+CONF = next(root / "conf" for root in (PACKAGE, PACKAGE.parent) if (root / "conf").is_dir())  # installed, or a checkout

@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
 
-from lfw_seq import command, runs, summary, sweeps
-from lfw_seq.errors import UsageError, check_whole
-from lfw_seq.record import model_name, overrides, write_answers, write_result
-from lfw_seq.runs import plain
-from lfw_seq.train import prepare_process
+from lfw_seq import cli
+from lfw_seq.runs import folder as runs
+from lfw_seq.sweeps import jobs
 
 if TYPE_CHECKING:
-    from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import Pipeline
     from torch import Tensor
 
@@ -27,9 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MODELS = ("majority", "nearest", "logistic", "svm")
 LEARNED = (  # attributes of scikit-learn's fitted steps
     "class_prior_",
-    "_fit_X",
     "mean_",
     "scale_",
     "components_",
@@ -41,25 +37,15 @@ LEARNED = (  # attributes of scikit-learn's fitted steps
 )
 
 
-@dataclass
-class Answers:
-    """What a model said: the part of a classifier that `summary` and `write_predictions` read.
-
-    Attributes:
-        values: metrics by `stage/name`.
-        probabilities: (N, C) by stage.
-    """
-
-    values: dict[str, Tensor]
-    probabilities: dict[str, Tensor]
-
-
-@hydra.main(config_path=str(command.CONF), config_name="baselines", version_base="1.3")
+@hydra.main(config_path=str(cli.CONF), config_name="baselines", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """The command; returns the validation accuracy, NaN without validation."""
-    result = command.run(fit, cfg)
-    if result and not sweeps.in_sweep():
-        print(summary.closing_table(result, cfg.run_dir))
+    if jobs.in_sweep():
+        result = jobs.run_job(fit, cfg)
+    elif result := cli.run(fit, cfg):
+        from lfw_seq.evaluation.summary import closing_table
+
+        print(closing_table(result, cfg.run_dir))
     return float(result["metrics"].get("val/accuracy", math.nan)) if result else math.nan
 
 
@@ -67,80 +53,77 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
     """Choose and fit on the training images, validate, test once, write the run folder.
 
     Validation measures the model fitted to the training images alone. The one tested has also seen the validation
-    images where `refit` says so: nothing else here needs them, and nets choose their best epoch by them.
+    images where `refit` asks for it: nothing else here needs them, and nets choose their best epoch by them.
 
     Returns:
         What result.json holds, as for `lfw_seq.train`; no epochs.
 
     Raises:
-        UsageError: a value, a file or a folder that the user has to mend.
+        UsageError: a value, a file or a folder that the user has to correct.
     """
     started = time.perf_counter()
+    from threadpoolctl import threadpool_limits
+
+    from lfw_seq.data.module import build
+    from lfw_seq.evaluation.summary import final_metrics
+    from lfw_seq.runs import record
+    from lfw_seq.training.build import prepare_process
+
     for key, least in (("tuning_folds", 2), ("threads", 1), ("seed", 0)):
-        check_whole(key, cfg[key], least)
-    folder, name = Path(cfg.run_dir), runs.config_hash(cfg)
-    with runs.claimed(folder, name):
-        prepare_process(cfg)
-        from threadpoolctl import threadpool_limits
-
-        from lfw_seq.data.module import build
-
-        data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
-        data.setup()
-        runs.save_config(cfg, folder, overrides())
-        with threadpool_limits(cfg.threads):
-            answers, parameters = answer(cfg, data)
-        write_answers(folder, answers, data)
-        return write_result(cfg, data, answers, parameters, time.perf_counter() - started)
-
-
-def answer(cfg: DictConfig, data: FaceRows) -> tuple[Answers, int]:
-    """Fit; the metrics and probabilities of validation and test, and how many numbers the tested model keeps."""
-    import numpy as np
-
-    standardize = data.standardizer()
-    pixels = {stage: standardize(rows).flatten(1).numpy() for stage, (rows, _) in data.tensors.items()}  # (N, T F)
-    people = {stage: labels.numpy() for stage, (_, labels) in data.tensors.items()}
-    search = build_search(cfg)
-    try:
-        search.fit(pixels["train"], people["train"])
-    except ValueError as error:
-        raise UsageError(f"model={model_name(cfg)}: {error}") from error
-    log.info("%s: %s", model_name(cfg), search.best_params_ or "nothing to choose")
-    model = search.best_estimator_
-    answers = Answers({}, {})
-    if len(people["val"]):
-        measure(answers, model, pixels["val"], people["val"], "val")
-    if cfg.refit and data.split.val_from == "train":
-        model.fit(*(np.concatenate([part["train"], part["val"]]) for part in (pixels, people)))
-    measure(answers, model, pixels["test"], people["test"], "test")
-    return answers, count_numbers(model)
+        cli.check_whole(key, cfg[key], least)
+    cli.check_bool("refit", cfg.refit)
+    cli.check_choice("baseline", cfg.baseline, MODELS)
+    folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
+    with runs.claimed(folder, experiment):
+        with cli.configuring():
+            prepare_process(cfg.threads, cfg.seed)
+            data = build(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
+            data.setup()
+        runs.save_config(cfg, folder, record.overrides())
+        with threadpool_limits(cfg.threads), cli.configuring(cfg.baseline):
+            values, probabilities, parameters = fit_and_test(cfg, data)
+        record.write_predictions(folder, data, probabilities.tolist())
+        metrics = final_metrics(values, probabilities, data)
+        seconds, device = time.perf_counter() - started, record.cpu_name(cfg.threads)
+        return record.write_result(
+            cfg, experiment, data, metrics, parameters=parameters, seconds=seconds, device=device
+        )
 
 
-def build_search(cfg: DictConfig) -> GridSearchCV:
-    """The pipeline, and the search of what it leaves open, by the accuracy over folds of the training images.
+def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Tensor, int]:
+    """Fit the pipeline, what it leaves open chosen by the accuracy over folds of the training images.
 
-    Raises:
-        UsageError: a model that `lfw_seq.train` trains.
+    Returns:
+        The metrics by `stage/name`, the test probabilities (N, C), and how many numbers the fitted model keeps.
     """
+    import numpy as np
     from hydra.utils import instantiate
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-    if not cfg.model._target_.startswith("lfw_seq.models.baselines."):
-        raise UsageError(f"model={model_name(cfg)}: no baseline; train it with python -m lfw_seq.train")
-    pipeline, grid = instantiate(cfg.model, _convert_="all")
+    standardize, scale = data.standardizer(), cfg.data.pixel_scale
+    pixels = {stage: standardize(rows * scale).flatten(1).numpy() for stage, (rows, _) in data.tensors.items()}
+    people = {stage: labels.numpy() for stage, (_, labels) in data.tensors.items()}  # pixels are (N, T F)
+    pipeline, grid = instantiate(cfg[cfg.baseline], _convert_="all")
     folds = StratifiedKFold(cfg.tuning_folds, shuffle=True, random_state=cfg.split_seed)
-    return GridSearchCV(pipeline, grid, cv=folds, error_score="raise")
+    search = GridSearchCV(pipeline, grid, cv=folds, error_score="raise").fit(pixels["train"], people["train"])
+    log.info("%s: %s", cfg.baseline, search.best_params_ or "nothing to choose")
+    model, values = search.best_estimator_, dict[str, "Tensor"]()
+    if len(people["val"]):
+        values |= measure(model, pixels["val"], people["val"], "val")[0]
+    if cfg.refit and data.split.val_from == "train":
+        model.fit(*(np.concatenate([part["train"], part["val"]]) for part in (pixels, people)))
+    tested, probabilities = measure(model, pixels["test"], people["test"], "test")
+    return values | tested, probabilities, count_numbers(model)
 
 
-def measure(answers: Answers, model: Pipeline, pixels: Any, people: Any, stage: str) -> None:
-    """Add a stage's metrics and probabilities.
+def measure(model: Pipeline, pixels: Any, people: Any, stage: str) -> tuple[dict[str, Tensor], Tensor]:
+    """A stage's metrics by `stage/name`, and its probabilities (N, C).
 
     An SVM has no probabilities: the softmax of its one-against-rest scores ranks people as it does, uncalibrated.
     """
     import torch
 
-    from lfw_seq.metrics import classification_metrics
+    from lfw_seq.evaluation.metrics import classification_metrics
 
     if hasattr(model, "predict_proba"):
         probabilities = torch.from_numpy(model.predict_proba(pixels))
@@ -150,17 +133,16 @@ def measure(answers: Answers, model: Pipeline, pixels: Any, people: Any, stage: 
     truth = torch.from_numpy(people)
     values = classification_metrics(probabilities.shape[1])(probabilities, truth)
     loss = -probabilities[torch.arange(len(truth)), truth].log().mean()
-    answers.values |= {f"{stage}/{name}": value for name, value in {"loss": loss, **values}.items()}
-    answers.probabilities[stage] = probabilities
+    return {f"{stage}/{name}": value for name, value in {"loss": loss, **values}.items()}, probabilities
 
 
 def count_numbers(model: Pipeline) -> int:
-    """How many numbers the fitted steps keep to answer with: for a nearest neighbour, all training pixels."""
-    steps = [step for _, step in model.steps]
-    return sum(
-        getattr(step, name).size for step in steps for name in LEARNED if hasattr(getattr(step, name, None), "size")
-    )
+    """How many numbers the fitted steps keep to predict with: for a nearest neighbour, all training pixels."""
+    parts: list[Any] = [getattr(step, name, None) for _, step in model.steps for name in LEARNED]
+    last = model.steps[-1][1]
+    images = getattr(last, "n_samples_fit_", 0)
+    return int(sum(part.size for part in parts if hasattr(part, "size")) + images * last.n_features_in_)
 
 
 if __name__ == "__main__":
-    command.start(main)
+    cli.start(main, jobs.stopped)

@@ -1,4 +1,4 @@
-"""`python -m lfw_seq.evaluate run=DIR`: all that a run's answers say, as JSON, tables, pictures and a page."""
+"""`python -m lfw_seq.evaluate run=DIR`: measure a run's predictions; write JSON, tables, figures and a page."""
 
 from __future__ import annotations
 
@@ -10,83 +10,83 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from lfw_seq import command, runs
-from lfw_seq.errors import UsageError, check_whole
-from lfw_seq.evaluation_text import closing_lines
+from lfw_seq import cli
+from lfw_seq.cli import UsageError, check_bool, check_whole, printable
 
 if TYPE_CHECKING:
-    from lfw_seq.answers import Answers
+    from lfw_seq.evaluation.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation.json"
 
 
-@hydra.main(config_path=str(command.CONF), config_name="evaluate", version_base="1.3")
+@hydra.main(config_path=str(cli.CONF), config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """The command: the closing table on the terminal, everything else in `out`."""
-    result = command.run(evaluate, cfg)
-    if result:
-        print("\n".join(closing_lines(result)))
-        print(f"  in {cfg.out}")
+    """Print the numbers; everything else is in `out`."""
+    print("\n".join(map(printable, cli.run(evaluate, cfg)["lines"])))
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Let the run answer, measure the answers, and write what they say.
+    """Measure a run's predictions, and write what is found.
 
     Args:
         cfg: the composed `conf/evaluate.yaml`.
 
     Returns:
-        What evaluation.json holds.
+        What evaluation.json holds, and `lines` for a terminal.
 
     Raises:
-        UsageError: no such run, no such images, or a checkpoint that is refused.
+        UsageError: no such run, no such images, a checkpoint that is refused, or a folder that cannot be written.
     """
     check_whole("mistakes", cfg.mistakes, 0)
-    from lfw_seq import evaluation_files, evaluation_page, scorecard
-    from lfw_seq.answers import ask
+    check_bool("photos", cfg.photos)
+    from lfw_seq.evaluation import page, text
+    from lfw_seq.evaluation.predictions import collect
+    from lfw_seq.evaluation.scorecard import compare, csv_tables, scorecard
+    from lfw_seq.evaluation.sections import draw, list_mistakes, sections
+    from lfw_seq.runs.folder import write_bytes, write_csv, write_json, write_text
 
-    answers = ask(cfg, cfg.run)
-    result = {"run": str(answers.folder), **scorecard.scorecard(answers)}
-    result["reproduced"] = reproduced(answers)
-    result["by_step"] = answers.by_step
-    differing: list[dict[str, Any]] = []
+    found, drawn, others = collect(cfg, cfg.run), {}, {}
+    card = {"run": str(found.folder), **scorecard(found), "reproduced": is_reproduced(found)}
     if cfg.against is not None:
-        other = ask(cfg, cfg.against)
-        check_same_images(answers, other)
-        result["comparison"], differing = scorecard.compare(answers, other)
-    out = make_folder(cfg.out)
-    evaluation_files.write_tables(out, answers, result, differing)
-    pictures = evaluation_files.draw(answers)
-    for name, figure in pictures.items():
-        evaluation_files.save_figure(out / f"{name}.png", figure)
-    page = evaluation_page.report(answers, result, differing, pictures, cfg.mistakes, cfg.photos)
-    runs.write_text(out / "report.html", page)
-    runs.write_json(out / EVALUATION, result)
-    return result
+        other = collect(cfg, cfg.against)
+        check_same_images(found, other)
+        card["comparison"] = compare(found, other)
+        others = draw(other, scorecard(other), f"The other run, {other.folder.resolve().name}. ")
+    drawn = draw(found, card, "This run. " if others else "")
+    out = Path(str(cfg.out)).expanduser() if cfg.out else found.folder / found.kind
+    parts = sections(found, card, drawn, others, list_mistakes(found, cfg.mistakes, cfg.photos))
+    html = page.render(text.title(found), text.metadata(found), parts)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, table in csv_tables(found, card).items():
+            write_csv(out / name, list(table), table.itertuples(index=False, name=None))
+        for name, picture in (*drawn.items(), *((f"{name}_against", picture) for name, picture in others.items())):
+            write_bytes(out / f"{name}.png", picture.png)
+        write_text(out / "report.html", html)
+        write_json(out / EVALUATION, card)
+    except OSError as error:
+        raise UsageError(f"out={out}: cannot be written ({error.strerror}); choose another folder with out=") from error
+    return {**card, "lines": [*text.lines(card), f"  in {out / 'report.html'}"]}
 
 
-def reproduced(answers: Answers) -> bool | None:
+def is_reproduced(found: Predictions) -> bool | None:
     """Whether each metric of result.json came out the same to the last digit; None for other images.
 
     A difference is logged: another device, number of threads or version of a library changes last digits.
     """
-    if not answers.own_test:
+    if found.kind != "evaluation" or not found.metrics or not found.result:
         return None
-    try:
-        before = json.loads((answers.folder / runs.RESULT).read_text(encoding="utf-8"))["metrics"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    now = json.loads(json.dumps(answers.metrics))
+    before, now = found.result.get("metrics", {}), json.loads(json.dumps(found.metrics))
     differing = [name for name, value in now.items() if name in before and before[name] != value and value == value]
     for name in differing:
-        log.warning("%s is %s here, %s in %s", name, now[name], before[name], runs.RESULT)
+        log.warning("%s is %s here, %s in the run's result.json", name, now[name], before[name])
     return not differing
 
 
-def check_same_images(first: Answers, second: Answers) -> None:
-    """Raise UsageError unless two runs answered on the same images of the same people."""
+def check_same_images(first: Predictions, second: Predictions) -> None:
+    """Raise UsageError unless two runs predicted the same images of the same people."""
     if first.names != second.names:
         raise UsageError(f"against={second.folder}: knows other people than run={first.folder}")
     if set(first.files) != set(second.files):
@@ -97,19 +97,5 @@ def check_same_images(first: Answers, second: Answers) -> None:
         )
 
 
-def make_folder(out: str) -> Path:
-    """The folder that is written into.
-
-    Raises:
-        UsageError: it cannot be made.
-    """
-    folder = Path(out).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"out={out}: cannot be made ({error.strerror}); choose another folder") from error
-    return folder
-
-
 if __name__ == "__main__":
-    command.start(main)
+    cli.start(main)

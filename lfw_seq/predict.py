@@ -1,108 +1,107 @@
-"""`python -m lfw_seq.predict run=DIR images=PATH`: who is on photos, from a run's checkpoint alone."""
+"""`python -m lfw_seq.predict run=DIR images=PATH`: the most likely person on each photo, from a checkpoint alone."""
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import json
-import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
 
-from lfw_seq import command, runs
-from lfw_seq.errors import UsageError, check_choice, check_whole
+from lfw_seq import cli
+from lfw_seq.cli import UsageError, check_choice, check_whole, printable
+from lfw_seq.runs.folder import csv_text, write_text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lfw_seq.load import Run
+    from lfw_seq.runs.checkpoint import TrainedRun
 
-log = logging.getLogger(__name__)
-
-FORMATS = ("table", "csv", "json")
+Prediction = dict[str, Any]
 UNKNOWN = "unknown"
 UNREADABLE_STATUS = 1
 
 
-@hydra.main(config_path=str(command.CONF), config_name="predict", version_base="1.3")
+@hydra.main(config_path=str(cli.CONF), config_name="predict", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """The command; exit status 1 when an image could not be read."""
-    result = command.run(predict, cfg)
-    if result and result["unreadable"]:
+    """Print who is on the photos; exit status 1 when one could not be read."""
+    if cli.run(predict, cfg)["unreadable"]:
         raise SystemExit(UNREADABLE_STATUS)
 
 
 def predict(cfg: DictConfig) -> dict[str, Any]:
-    """Name the person on each image; an unreadable image is named on stderr, and the others still go through.
+    """Name the most likely person on each image; an unreadable one is named on stderr, and the others go through.
 
     Args:
         cfg: the composed `conf/predict.yaml`.
 
     Returns:
-        The answers, as printed with `format=json`, and the images that could not be read.
+        The predictions, as printed with `format=json`, and the images that could not be read.
 
     Raises:
-        UsageError: no such run, no image, or a checkpoint that is refused.
+        UsageError: no such run, no image, a checkpoint that is refused, or a file that cannot be written.
     """
-    check_choice("format", cfg.format, FORMATS)
+    formats: dict[str, Callable[[Sequence[Prediction]], str]] = {"table": as_table, "csv": as_csv, "json": as_json}
+    check_choice("format", cfg.format, tuple(formats))
     check_whole("top_k", cfg.top_k)
     check_whole("batch_size", cfg.batch_size)
-    threads = os.cpu_count() or 1 if cfg.threads is None else cfg.threads
+    threads = (os.cpu_count() or 1) if cfg.threads is None else cfg.threads
     check_whole("threads", threads, 1, 1024)
-    paths = find_images(cfg.images)
+    paths = find_images(str(cfg.images))
     import torch
 
-    from lfw_seq.inference import logits, pick_device
-    from lfw_seq.load import load_run
+    from lfw_seq.runs.checkpoint import load_run, pick_device
 
     torch.set_num_threads(threads)
     run = load_run(cfg.run)
-    run.net.to(pick_device(cfg.device))
+    run.predictor.to(pick_device(cfg.device))
     threshold = read_threshold(run.folder, cfg.fpir)
-    answers, unreadable = [], list[str]()
+    predictions, unreadable = list[Prediction](), list[str]()
     for files, images in decoded(run, paths, cfg.batch_size, threads, unreadable):
-        scores = logits(run, torch.from_numpy(run.reading.rows(images)), cfg.batch_size).softmax(dim=1)
-        best, people = scores.topk(min(cfg.top_k, len(run.names)), dim=1)  # (B, k)
-        for file, values, ids in zip(files, best.tolist(), people.tolist(), strict=True):
-            top = [{"person": run.names[who], "probability": value} for value, who in zip(values, ids, strict=True)]
-            answers.append(
-                {"file": file, "answer": UNKNOWN if values[0] < threshold else run.names[ids[0]], "top": top}
-            )
-    write(cfg, answers)
-    return {"answers": answers, "unreadable": unreadable}
+        scores = run.probabilities(images, cfg.batch_size)
+        ranked = (-scores).argsort(axis=1, kind="stable")
+        for file, row, order in zip(files, scores.tolist(), ranked[:, : cfg.top_k].tolist(), strict=True):
+            top = [{"person": run.class_names[i], "probability": row[i]} for i in order]
+            name = UNKNOWN if row[order[0]] < threshold else top[0]["person"]
+            predictions.append({"file": file, "predicted": name, "top": top})
+    text = formats[cfg.format](predictions)
+    try:
+        sys.stdout.write(text) if cfg.out is None else write_text(Path(str(cfg.out)).expanduser(), text)
+    except OSError as error:
+        raise UsageError(f"out={cfg.out}: cannot be written ({error.strerror}); choose another file") from error
+    unknown = sum(prediction["predicted"] == UNKNOWN for prediction in predictions)
+    summary = f"{len(predictions):,} images" + f", {unknown:,} of them {UNKNOWN}" * (cfg.fpir is not None)
+    summary += f"; {len(unreadable):,} could not be read" * bool(unreadable)
+    print(summary, file=sys.stdout if cfg.format == "table" and cfg.out is None else sys.stderr)
+    return {"predictions": predictions, "unreadable": unreadable}
 
 
 def find_images(pattern: str) -> list[Path]:
-    """The images a path or a pattern means, sorted.
+    """The images that a path or a pattern names, sorted.
 
     Raises:
         UsageError: there are none.
     """
     from lfw_seq.data.images import SUFFIXES
 
-    path = Path(str(pattern)).expanduser()
+    path = Path(pattern).expanduser()
     if path.is_file():
         return [path]
     matches = glob.iglob(str(path), recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
     found = path.rglob("*") if path.is_dir() else map(Path, matches)
-    files = sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files:
-        raise UsageError(
-            f"images={pattern}: no image there; expected a file, a folder or a pattern with {', '.join(SUFFIXES)} files"
-        )
-    return files
+    if files := sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()):
+        return files
+    raise UsageError(f"images={pattern}: no image there; expected a {', '.join(SUFFIXES)} file, a folder or a pattern")
 
 
 def decoded(
-    run: Run, paths: Sequence[Path], batch_size: int, threads: int, unreadable: list[str]
+    run: TrainedRun, paths: Sequence[Path], batch_size: int, threads: int, unreadable: list[str]
 ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
     """Batches of file names and images (B, H, W[, 3]), decoded in threads; the unreadable are left out and noted."""
     from concurrent.futures import ThreadPoolExecutor
@@ -110,92 +109,73 @@ def decoded(
     import numpy as np
     from tqdm import tqdm
 
-    def decode(path: Path) -> NDArray[np.float32] | str:
+    def decode(path: Path) -> NDArray[np.float32] | UsageError:
         try:
-            return run.reading.image(path)
+            return run.preprocessing.image(path)
         except UsageError as error:
-            return str(error).split(";")[0]
+            return error
 
     hidden = len(paths) <= batch_size or not sys.stderr.isatty()
     with ThreadPoolExecutor(threads) as pool, tqdm(total=len(paths), unit="image", disable=hidden) as bar:
-        for start in range(0, len(paths), batch_size):
-            part = paths[start : start + batch_size]
-            files, images = [], []
-            for path, image in zip(part, pool.map(decode, part), strict=True):
-                if isinstance(image, str):
-                    log.error("error: %s", image)
-                    unreadable.append(str(path))
-                else:
-                    files.append(str(path))
-                    images.append(image)
+        for part in (paths[start : start + batch_size] for start in range(0, len(paths), batch_size)):
+            images = dict(zip(map(str, part), pool.map(decode, part), strict=True))
+            for path in [path for path, image in images.items() if isinstance(image, UsageError)]:
+                print(f"error: {printable(str(images.pop(path)).split(';')[0])}", file=sys.stderr)
+                unreadable.append(path)
             if images:
-                yield files, np.stack(images)
+                yield list(images), np.stack(list(images.values()))  # type: ignore[arg-type]
             bar.update(len(part))
 
 
 def read_threshold(folder: Path, fpir: float | None) -> float:
-    """The run's open-set threshold at a share of strangers, as `evaluate` left it; 0, said so, where it left none.
+    """The probability below which a person is unknown, as `evaluate` set it for the run; printed on stderr.
+
+    Args:
+        folder: of the run.
+        fpir: false positive identification rate, the share of strangers given a name; None names everybody.
 
     Raises:
-        UsageError: evaluate set thresholds, but none for this share.
+        UsageError: evaluate set no threshold for this share.
     """
     if fpir is None:
         return 0.0
     path = folder / "evaluation" / "evaluation.json"
     try:
         points = json.loads(path.read_text(encoding="utf-8"))["open_set"]["points"]
-        thresholds = {float(point["target"]): float(point["threshold"]) for point in points}
-    except (OSError, ValueError, KeyError, TypeError):
-        log.info("No open-set threshold in %s: nobody is called %s. lfw_seq.evaluate sets one", path, UNKNOWN)
-        return 0.0
-    if fpir not in thresholds:
-        raise UsageError(f"fpir={fpir}: expected null or one of {', '.join(f'{key:g}' for key in thresholds)}")
-    return thresholds[fpir]
+        (point,) = [point for point in points if point["target"] == fpir]
+        threshold, missed, away = (float(point[key]) for key in ("threshold", "fnir", "turned_away"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = f"use null, or 0.01, 0.05 or 0.1 after python -m lfw_seq.evaluate run={folder}"
+        raise UsageError(f"fpir={fpir}: no threshold for it in {path}; {remedy}") from error
+    price = f"this misses {missed:.1%} of known people on the test images (FNIR)"
+    print(f"{UNKNOWN} below probability {threshold:.4f}: {price}", file=sys.stderr)
+    if away > 0.5:
+        print(f"warning: the threshold turns away {away:.0%} of known people; fpir=null names all", file=sys.stderr)
+    return threshold
 
 
-def write(cfg: DictConfig, answers: Sequence[dict[str, Any]]) -> None:
-    """Print the answers, or write them whole into a file.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    text = {"table": as_table, "csv": as_csv, "json": as_json}[cfg.format](answers)
-    if cfg.out is None:
-        sys.stdout.write(text)
-        return
-    try:
-        runs.write_text(Path(cfg.out).expanduser(), text)
-    except OSError as error:
-        raise UsageError(f"out={cfg.out}: cannot be written ({error.strerror}); choose another file") from error
-
-
-def as_json(answers: Sequence[dict[str, Any]]) -> str:
+def as_json(predictions: Sequence[Prediction]) -> str:
     """A list of objects."""
-    return json.dumps(answers, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(predictions, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_csv(answers: Sequence[dict[str, Any]]) -> str:
-    """One row an image: file, answer, then person and probability by rank."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ranks = range(1, 1 + max((len(answer["top"]) for answer in answers), default=0))
-    writer.writerow(["file", "answer", *(f"{key}_{rank}" for rank in ranks for key in ("person", "probability"))])
-    for answer in answers:
-        writer.writerow([answer["file"], answer["answer"], *(cell for top in answer["top"] for cell in top.values())])
-    return text.getvalue()
+def as_csv(predictions: Sequence[Prediction]) -> str:
+    """One row an image: file, predicted person, then person and probability by rank."""
+    ranks = range(1, 1 + max((len(prediction["top"]) for prediction in predictions), default=0))
+    header = ["file", "predicted", *(f"{key}_{rank}" for rank in ranks for key in ("person", "probability"))]
+    rows = [[p["file"], p["predicted"], *(cell for top in p["top"] for cell in top.values())] for p in predictions]
+    return csv_text(header, rows)
 
 
-def as_table(answers: Sequence[dict[str, Any]]) -> str:
-    """Columns for people."""
-    rows = [
-        [answer["file"], answer["answer"], *(f"{top['person']} {top['probability']:.3f}" for top in answer["top"])]
-        for answer in answers
-    ]
-    if not rows:
-        return ""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+def as_table(predictions: Sequence[Prediction]) -> str:
+    """Columns under a header."""
+    rows = [["image", "predicted", "the most likely people and their probabilities"]]
+    for prediction in predictions:
+        top = ", ".join(f"{person['person']} {person['probability']:.3f}" for person in prediction["top"])
+        rows.append([printable(text) for text in (prediction["file"], prediction["predicted"], top)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
 
 if __name__ == "__main__":
-    command.start(main)
+    cli.start(main)

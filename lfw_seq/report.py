@@ -1,34 +1,27 @@
-"""`python -m lfw_seq.report sweep=DIR`: what the runs of a sweep say together. Reads their result.json files only."""
+"""`python -m lfw_seq.report sweep=DIR`: compare the runs of sweeps. Reads their result.json and metrics.csv only."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig, ListConfig
 
-from lfw_seq import command, page, runs
-from lfw_seq.errors import UsageError
-from lfw_seq.reporting import curves, formats, numbers, pictures, results, tables, words
-from lfw_seq.reporting.study import Study, study
+from lfw_seq import cli
+from lfw_seq.cli import UsageError
+from lfw_seq.runs.folder import write_text
 
-PAGE, TEXT = "report.html", "report.md"
-TITLE = "What the runs say together"
 TERMINAL_ROWS, PAGE_ROWS = 15, 200
-TABLES = (tables.configurations, tables.key_effects, tables.comparisons, tables.other_metrics, tables.problems)
 
 
-@hydra.main(config_path=str(command.CONF / "report"), config_name="report", version_base="1.3")
+@hydra.main(config_path=str(cli.CONF / "report"), config_name="report", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """The command: tables on the terminal, files in `out`."""
-    if written := command.run(report, cfg):
-        print(written["text"])
+    """Print the tables, and write the report's files into `out`."""
+    print(cli.run(report, cfg)["text"])
 
 
-def report(cfg: DictConfig) -> dict[str, Any]:
-    """The report `conf/report/report.yaml` asks for, as `text` for a terminal; see `write_report`."""
+def report(cfg: DictConfig) -> dict[str, str]:
+    """Write the report that `conf/report/report.yaml` describes; returns its `text` for a terminal."""
     places = [str(place) for place in (cfg.sweep if isinstance(cfg.sweep, ListConfig) else [cfg.sweep])]
     return {"text": write_report(places, str(cfg.metric), cfg.out, cfg.monitor, cfg.monitor_mode)}
 
@@ -55,20 +48,26 @@ def write_report(
     Raises:
         UsageError: no run is there, a value is wrong, or the report cannot be written.
     """
-    content = study(results.read(places, metric), metric, monitor, monitor_mode)
-    folder = _folder(places, out)
-    made = [table for make in TABLES if (table := make(content)).rows]
+    from lfw_seq.reports import files, tables
+    from lfw_seq.reports.compare import compare
+    from lfw_seq.reports.figures import pictures
+    from lfw_seq.reports.read import read
+
+    made = compare(read(places), metric, monitor, monitor_mode)
+    folder, title = _folder(places, out), f"Comparison of runs: {metric}"
+    lead, shown = tables.sentences(made), tables.all_tables(made)
+    on_page = [table.head(PAGE_ROWS) for table in shown]
+    page, text = files.html(title, made, lead, on_page, pictures(made)), files.markdown(title, lead, on_page)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in numbers.files(content, folder).items():
-            (folder / name).unlink(missing_ok=True)  # an older report's, where this one has no such rows
-            if text:
-                runs.write_text(folder / name, text)
-        runs.write_text(folder / TEXT, _markdown(content, made))
-        runs.write_text(folder / PAGE, _page(content, made))
+        for name, content in {**files.csv_files(made), "report.md": text, "report.html": page}.items():
+            write_text(folder / name, content.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     except OSError as error:
         raise UsageError(f"out={folder}: {error.strerror}; choose another folder with out=...") from error
-    return f"{_terminal(content, made)}\n\nin {folder / PAGE}"
+    on_screen = [table.head(TERMINAL_ROWS).text() for table in shown if table.title != "Runs"]
+    printed = "\n\n".join([title, *on_screen, "\n".join(lead), f"in {folder / 'report.html'}"])
+    encoding = sys.stdout.encoding or "utf-8"
+    return printed.encode(encoding, "replace").decode(encoding)
 
 
 def _folder(places: Sequence[str | Path], out: str | Path | None) -> Path:
@@ -79,30 +78,5 @@ def _folder(places: Sequence[str | Path], out: str | Path | None) -> Path:
     raise UsageError(f"sweep={','.join(map(str, places))}: needs out=FOLDER, for it may be several folders")
 
 
-def _terminal(content: Study, made: Sequence[tables.Table]) -> str:
-    shown = [formats.text(formats.cut(table, TERMINAL_ROWS)) for table in made]
-    return "\n\n".join([f"{TITLE}: {content.metric}", *shown, "\n".join(words.lead(content))])
-
-
-def _markdown(content: Study, made: Sequence[tables.Table]) -> str:
-    shown = [formats.markdown(formats.cut(table, PAGE_ROWS)) for table in made]
-    return "\n".join([f"# {TITLE}: {content.metric}\n", formats.markdown_list(words.lead(content)), *shown])
-
-
-def _page(content: Study, made: Sequence[tables.Table]) -> str:
-    drawn_above: dict[str, list[tuple[str, Callable[[Study], pictures.Picture | None]]]] = {
-        tables.CONFIGURATIONS: [("Every run", pictures.points)],
-        tables.EFFECTS: [("Two keys together", pictures.heat_map), ("All keys together", pictures.parallel)],
-        tables.METRICS: [("Learning curves", curves.learning_curves)],
-    }
-    pieces = [page.bullets(words.lead(content))]
-    for table in made:
-        for name, draw in drawn_above.get(table.title, []):
-            if picture := draw(content):
-                pieces += [page.heading(name), page.drawing(picture.figure, name, picture.caption)]
-        pieces += [page.heading(table.title), formats.html(formats.cut(table, PAGE_ROWS))]
-    return page.page(f"{TITLE}: {content.metric}", pieces)
-
-
 if __name__ == "__main__":
-    command.start(main)
+    cli.start(main)

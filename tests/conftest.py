@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
-from lfw_seq.command import CONF, start
+from lfw_seq.cli import CONF, start
+from lfw_seq.sweeps import jobs
 from lfw_seq.train import main, train
 
 Compose = Callable[..., DictConfig]
@@ -80,15 +84,21 @@ def invoke(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
     GlobalHydra.instance().clear()
     monkeypatch.setattr(sys, "argv", ["train", *words])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setattr(jobs.SweepSummary, "current", None)
     handlers = logging.root.handlers[:]
     try:
-        start(main)
+        start(main, jobs.stopped)
     except SystemExit as exit_:
         return int(exit_.code or 0)
     finally:
         GlobalHydra.instance().clear()
         logging.root.handlers[:] = handlers  # without Hydra's, whose file is gone with the test
     return 0
+
+
+def batches(rows: Tensor, labels: Tensor, size: int) -> DataLoader[tuple[Tensor, ...]]:
+    """Batches in the order given; without a generator of its own a DataLoader draws from torch's."""
+    return DataLoader(TensorDataset(rows, labels), size, generator=torch.Generator())
 
 
 def save_face(path: Path, tone: int, size: tuple[int, int] = (250, 250), mode: str = "RGB") -> None:

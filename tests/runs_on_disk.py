@@ -4,53 +4,47 @@ import json
 from pathlib import Path
 from typing import Any
 
+PARTS = ("config", "metrics", "git", "seconds")
+
 
 def write_run(folder: Path, accuracy: float, **changes: Any) -> Path:
-    """Write a result.json as train.py does; `changes` are dotted keys of its config with __ for a dot, or of it.
+    """Write a result.json as train.py does.
 
-    `val_loss`, `majority`, `classes`, `model`, `choices`, `source`, `fingerprint` and `leaky` set its other parts.
+    Args:
+        folder: the run folder; made.
+        accuracy: test and validation accuracy; val/loss is 1 less it.
+        changes: parts of the result (`git`, `model/name`), or keys of its config with __ for a dot.
     """
-    part = {
-        "val_loss": 1 - accuracy, "majority": 0.4, "classes": 7, "model": "lstm", "choices": {},
-        "source": "faces", "fingerprint": "f", "leaky": False,
-    }  # fmt: skip
-    part.update({key: changes.pop(key) for key in list(changes) if key in part})
     config: dict[str, Any] = {
-        "run_dir": str(folder), "seed": 0, "split_seed": 42, "monitor": "val/loss", "monitor_mode": "min", "threads": 1,
-        "data": {"fold": None, "data_home": "/somewhere", "crop": [0, 1]},
-        "model": {"hidden_size": 8, "dropout": 0.0}, "optimizer": {"lr": 0.001}, "trainer": {"accelerator": "cpu"},
+        "run_dir": ".", "seed": 0, "split_seed": 42, "monitor": "val/loss", "monitor_mode": "min", "threads": 1,
+        "data": {"fold": None, "data_home": "/somewhere", "crop": [0, 1]}, "trainer": {"accelerator": "cpu"},
+        "model": {"hidden_size": 8, "dropout": 0.0}, "optimizer": {"lr": 0.001},
+    }  # fmt: skip
+    result: dict[str, Any] = {
+        "status": "complete",
+        "config": config,
+        "choices": {},
+        "data": {
+            "source": "faces", "fingerprint": "f", "class_names": ["Ann", "Bo"], "validation_is_test": False,
+            "counts": {"train": [40, 30], "val": [6, 4], "test": [12, 8]},
+        },
+        "model": {"name": "lstm", "parameters": 100},
+        "metrics": {
+            "test/accuracy": accuracy, "val/accuracy": accuracy, "val/loss": 1 - accuracy, "majority_rate": 0.4,
+            "predicted_classes": 7, "test/f1_per_person": {"Ann": 1.0, "Bo": 0.5},
+        },
+        "seconds": 2.5,
+        "versions": {"python": "3", "torch": "2"},
+        "git": {"commit": "c0ffee", "dirty": True},
     }  # fmt: skip
     for name, value in changes.items():
-        *groups, key = name.split("__")
-        node = config
+        in_result = "/" in name or name in PARTS
+        *groups, key = name.split("/", 1) if in_result else name.split("__")
+        node = result if in_result else config
         for group in groups:
             node = node.setdefault(group, {})
         node[key] = value
-    config["callbacks"] = {"resume": {"seed": config["seed"]}, "best": {"dirpath": f"{folder}/checkpoints"}}
-    config["callbacks"]["best"]["monitor"] = config["monitor"]
-    result = {
-        "status": "complete",
-        "config_hash": "0" * 12,
-        "config": config,
-        "choices": part["choices"],
-        "data": {
-            "source": part["source"],
-            "fingerprint": part["fingerprint"],
-            "class_names": ["Ann", "Bo"],
-            "counts": {"train": [40, 30], "val": [6, 4], "test": [12, 8]},
-            "validation_is_test": part["leaky"],
-        },
-        "model": {"name": part["model"], "parameters": 100},
-        "metrics": {
-            "test/accuracy": accuracy,
-            "val/loss": part["val_loss"],
-            "val/accuracy": accuracy,
-            "test/f1_per_person": {"Ann": 1.0, "Bo": 0.5},
-            "majority_rate": part["majority"],
-            "predicted_classes": part["classes"],
-        },
-        "seconds": 2.5,
-    }
+    config["callbacks"] = {"best": {"monitor": config["monitor"]}, "seeds": {"seed": config["seed"]}}
     folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
     return folder

@@ -14,19 +14,18 @@ from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from lfw_seq.baselines import fit
-from lfw_seq.command import CONF
+from lfw_seq.cli import CONF, UsageError
 from lfw_seq.data.module import build
 from lfw_seq.data.synthetic import Synthetic
-from lfw_seq.errors import UsageError
 from lfw_seq.evaluate import evaluate
-from lfw_seq.runs import plain
-from lfw_seq.summary import closing_table
+from lfw_seq.evaluation.summary import closing_table
+from lfw_seq.runs.folder import to_plain
 from lfw_seq.train import train
 
 from .conftest import SMALL, Compose, command
 
 DATA = ("data=synthetic", "data.num_images=210", "data.height=25", "data.width=18")
-SVM = ("model.components=40", "model.C=[10.0]", "model.gamma=[0.003,0.01]", "tuning_folds=3")
+SVM = ("svm.components=40", "svm.C=[10.0]", "svm.gamma=[0.003,0.01]", "tuning_folds=3")
 
 
 def make(folder: Path, *words: str) -> DictConfig:
@@ -40,18 +39,18 @@ def predicted(folder: Path) -> dict[str, str]:
 
 
 def test_the_majority_is_the_majority(tmp_path: Path) -> None:
-    result = fit(make(tmp_path / "run", "model=majority"))
+    result = fit(make(tmp_path / "run", "baseline=majority"))
     metrics = result["metrics"]
     assert metrics["test/accuracy"] == pytest.approx(metrics["majority_rate"])
     assert metrics["predicted_classes"] == 1
     assert metrics["test/auroc"] == 0.5
     assert metrics["test/balanced_accuracy"] == pytest.approx(1 / 7)
     assert result["model"]["parameters"] == 7
-    assert "that person's share, not skill" in closing_table(result, "run")
+    assert "is a share, not skill" in closing_table(result, "run")
 
 
 def test_nearest_is_the_nearest_of_train_and_validation(tmp_path: Path) -> None:
-    cfg = make(tmp_path / "run", "model=nearest")
+    cfg = make(tmp_path / "run", "baseline=nearest")
     result = fit(cfg)
     assert set(result) == set(json.loads((tmp_path / "run" / "result.json").read_text()))
     faces = Synthetic(7, 210, 25, 18, 0).load()
@@ -67,9 +66,9 @@ def test_nearest_is_the_nearest_of_train_and_validation(tmp_path: Path) -> None:
 
 
 def test_logistic_regression_without_refit_has_seen_the_training_images_only(tmp_path: Path) -> None:
-    cfg = make(tmp_path / "run", "model=logistic", "model.C=[0.01]", "refit=false", "tuning_folds=2")
+    cfg = make(tmp_path / "run", "baseline=logistic", "logistic.C=[0.01]", "refit=false", "tuning_folds=2")
     result = fit(cfg)
-    data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
+    data = build(to_plain(cfg.data), cfg.split_seed, cfg.seed)
     data.setup()
     part = {stage: (rows.flatten(1).numpy(), ids.numpy()) for stage, (rows, ids) in data.tensors.items()}
     scaler = StandardScaler().fit(part["train"][0])
@@ -94,17 +93,17 @@ def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(tmp_path:
 
 
 def test_mistakes_end_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no baseline; train it with python -m lfw_seq.train"):
-        fit(make(tmp_path / "run", "model=lstm"))
-    with pytest.raises(UsageError, match=r"^model=svm: .*n_components"):
-        fit(make(tmp_path / "run", "model.components=500"))
+    with pytest.raises(UsageError, match="baseline=lstm: expected one of majority, nearest, logistic, svm"):
+        fit(make(tmp_path / "run", "baseline=lstm"))
+    with pytest.raises(UsageError, match=r"^svm: .*n_components"):
+        fit(make(tmp_path / "run", "svm.components=500"))
     with pytest.raises(UsageError, match=r"^tuning_folds=1: expected"):
         fit(make(tmp_path / "run", "tuning_folds=1"))
     assert not (tmp_path / "run" / "result.json").exists()
 
 
 def test_a_grid_of_models_and_splits(tmp_path: Path) -> None:
-    words = ["-m", "model=majority,nearest", "split_seed=0,1", *DATA, "hydra.sweep.dir=sweep"]
+    words = ["-m", "baseline=majority,nearest", "split_seed=0,1", *DATA, "hydra.sweep.dir=sweep"]
     done = command(*words, cwd=tmp_path, module="lfw_seq.baselines")
     assert done.returncode == 0, done.stderr
     results = [json.loads(path.read_text()) for path in sorted((tmp_path / "sweep").glob("*/result.json"))]
@@ -114,7 +113,7 @@ def test_a_grid_of_models_and_splits(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_evaluate_takes_baselines_too(tmp_path: Path) -> None:
-    trained = {name: fit(make(tmp_path / name, f"model={name}")) for name in ("majority", "nearest")}
+    trained = {name: fit(make(tmp_path / name, f"baseline={name}")) for name in ("majority", "nearest")}
 
     def asked(name: str, *words: str) -> dict[str, Any]:
         with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -11,11 +11,10 @@ from lightning import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from lfw_seq.callbacks.plateau import PlateauScheduler
-from lfw_seq.callbacks.resume import Resume
-from lfw_seq.data.batches import Batches
+from lfw_seq.training.callbacks.core import Resume
+from lfw_seq.training.callbacks.plateau import PlateauScheduler
 
-from .conftest import Compose
+from .conftest import Compose, batches
 
 LR = 1e-3
 
@@ -59,7 +58,7 @@ def fit(tmp_path: Path) -> Fit:
             num_sanity_val_steps=0,
             default_root_dir=tmp_path,
         )
-        data = Batches(torch.ones(1, 1), torch.zeros(1), 1)  # a DataLoader would draw a random number each epoch
+        data = batches(torch.ones(1, 1), torch.zeros(1), 1)
         trainer.fit(model, data, data, ckpt_path=resume, weights_only=True)
         trainer.save_checkpoint(tmp_path / "end.ckpt")
         return model

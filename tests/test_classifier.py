@@ -10,14 +10,17 @@ from sklearn import metrics as sk
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from lfw_seq.classifier import Classifier
-from lfw_seq.errors import UsageError
-from lfw_seq.metrics import classification_metrics
+from lfw_seq.cli import UsageError
+from lfw_seq.data.standardize import Standardize
+from lfw_seq.evaluation.metrics import classification_metrics
+from lfw_seq.models.predictor import Predictor
+from lfw_seq.training.classifier import Classifier
 
 
 def classifier(label_smoothing: float = 0.0, class_weights: list[float] | None = None) -> Classifier:
     net = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
-    return Classifier(net, functools.partial(torch.optim.SGD, lr=0.1), 3, label_smoothing, class_weights)
+    predictor = Predictor(net, Standardize("none", 2, 3), 1.0, None)
+    return Classifier(predictor, functools.partial(torch.optim.SGD, lr=0.1), 3, label_smoothing, class_weights)
 
 
 @pytest.mark.parametrize(("p", "loss"), [(0.60, 0.51), (0.92, 0.08), (0.15, 1.90)])
@@ -42,7 +45,9 @@ def test_hard_targets_give_the_same_loss_as_ids_and_one_hot() -> None:
     assert plain.training_step((rows, ids), 0).item() != pytest.approx(by_ids.item(), rel=1e-3)
 
 
-@pytest.mark.parametrize("weights", [[1.0, 1.0], [1.0, 1.0, 0.0]])
+@pytest.mark.parametrize(
+    "weights", [[1.0, 1.0], [1.0, 1.0, 0.0], [1.0, math.nan, 1.0], [1.0, math.inf, 1.0], [1.0, "a", 1.0]]
+)
 def test_bad_class_weights_are_named(weights: list[float]) -> None:
     with pytest.raises(UsageError, match=r"loss\.class_weights"):
         classifier(class_weights=weights)

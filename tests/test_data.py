@@ -1,35 +1,47 @@
-"""Split, reading order, batches."""
+"""Split, order of reading, batches, and the data module of a config."""
 
+import re
+from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from hydra.errors import InstantiationException
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from torch.utils.data import DistributedSampler
 
-from lfw_seq.data.batches import Batches, mix, shuffled
+from lfw_seq.cli import CONF, UsageError
+from lfw_seq.data.batches import Batch, derive_seed, loader, shuffled
+from lfw_seq.data.module import FaceRows, build
 from lfw_seq.data.sequences import ORDERS, pictures, sequences
 from lfw_seq.data.split import Split
-from lfw_seq.data.synthetic import image_counts
-from lfw_seq.errors import UsageError
+from lfw_seq.data.synthetic import LFW_COUNTS, Synthetic
+
+LABELS = np.repeat(np.arange(7), LFW_COUNTS)
+NAMES = tuple("abcdefg")
+
+
+def keys(choice: str, **changes: Any) -> dict[str, Any]:
+    """The keys of a choice of conf/data."""
+    base, more = (OmegaConf.load(CONF / "data" / f"{name}.yaml") for name in ("base", choice))
+    values: Any = OmegaConf.to_container(OmegaConf.merge(base, more, changes), resolve=True)
+    return {key: value for key, value in values.items() if key != "defaults"}
 
 
 def split(**changes: Any) -> Split:
-    keys: dict[str, Any] = {
-        "test_size": 0.2,
-        "val_size": 0.1,
-        "val_from": "train",
-        "train_size": 1.0,
-        "split_seed": 42,
-        "fold": None,
-        "num_folds": 5,
-    }
-    return Split(**(keys | changes))
+    base: Any = OmegaConf.to_container(OmegaConf.load(CONF / "data" / "base.yaml"))
+    values = {key: base[key] for key in ("test_size", "val_size", "val_from", "train_size", "fold", "num_folds")}
+    return Split(**(values | {"split_seed": 42} | changes))
 
 
-LABELS = np.repeat(np.arange(7), image_counts(7, None))
-NAMES = tuple("abcdefg")
+def faces(**changes: Any) -> FaceRows:
+    data = build(keys("synthetic", num_images=140, **changes), split_seed=42, seed=0)
+    data.setup()
+    return data
 
 
 @settings(max_examples=40, deadline=None)
@@ -58,32 +70,12 @@ def test_each_image_is_tested_once_over_the_folds(num_folds: int) -> None:
     assert np.array_equal(np.sort(np.concatenate(tests)), np.arange(len(LABELS)))
 
 
-@pytest.mark.parametrize(
-    ("changes", "key"),
-    [
-        ({"test_size": 1.5}, "data.test_size=1.5"),
-        ({"test_size": 0}, "data.test_size=0"),
-        ({"val_size": 0}, "data.val_size=0"),
-        ({"val_size": float("nan")}, "data.val_size=nan"),
-        ({"train_size": 0}, "data.train_size=0"),
-        ({"train_size": 1.01}, "data.train_size=1.01"),
-        ({"val_from": "tset"}, "data.val_from=tset"),
-        ({"split_seed": -1}, "split_seed=-1"),
-        ({"fold": 5}, "data.fold=5"),
-        ({"num_folds": 1}, "data.num_folds=1"),
-        ({"fold": True}, "data.fold=True"),
-    ],
-)
-def test_values_that_make_no_split_are_named(changes: dict[str, Any], key: str) -> None:
-    with pytest.raises(UsageError, match=f"^{key}: expected"):
-        split(**changes)
-
-
 def test_without_validation_all_but_the_test_images_train() -> None:
     train, val, test = split(val_from="none").cut(LABELS, NAMES)
     leak = split(val_from="test").cut(LABELS, NAMES)
     assert len(val) == 0
     assert np.array_equal(train, leak[0])
+    assert np.array_equal(test, leak[1])
     assert np.array_equal(test, leak[2])
 
 
@@ -97,13 +89,15 @@ def test_a_share_of_the_training_images_leaves_the_others_alone(val_from: str) -
         assert np.array_equal(part[index], whole[index])
 
 
-def test_people_with_too_few_photos_are_named() -> None:
-    with pytest.raises(UsageError, match=r"'b' has one photo.*min_faces_per_person=3"):
+def test_images_that_cannot_be_split_are_named() -> None:
+    with pytest.raises(UsageError, match=r"'b' has fewer than 3 photos: .*min_faces_per_person=3"):
         split().cut(np.array([0] * 9 + [1]), ("a", "b"))
     with pytest.raises(UsageError, match="only 'a'"):
         split().cut(np.zeros(9, dtype=np.int64), ("a",))
-    with pytest.raises(UsageError, match=r"data.test_size=0.01 .* do not fit 12 images"):
-        split(test_size=0.01).cut(np.repeat(np.arange(4), 3), tuple("abcd"))
+    for changes in ({"test_size": 0.01}, {"fold": 0, "num_folds": 9}):
+        key, value = list(changes.items())[-1]
+        with pytest.raises(UsageError, match=rf"data\.{key}={value} .* do not fit 12 images"):
+            split(**changes).cut(np.repeat(np.arange(4), 3), tuple("abcd"))
 
 
 def test_orders_of_reading() -> None:
@@ -112,28 +106,106 @@ def test_orders_of_reading() -> None:
     assert sequences(images, "bottom_up")[0, 0].tolist() == [8, 9, 10, 11]
     assert sequences(images, "columns").shape == (2, 4, 3)
     assert sequences(images, "columns")[0, 1].tolist() == [1, 5, 9]
-    colour = np.stack([images, images + 100, images + 200], axis=3)
-    assert sequences(colour, "top_down").shape == (2, 3, 12)
-    assert sequences(colour, "columns")[0, 1, :6].tolist() == [1, 101, 201, 5, 105, 205]
+    color = np.stack([images, images + 100, images + 200], axis=3)
+    assert sequences(color, "top_down").shape == (2, 3, 12)
+    assert sequences(color, "columns")[0, 1, :6].tolist() == [1, 101, 201, 5, 105, 205]
     for order in ORDERS:
         assert np.array_equal(pictures(sequences(images, order), order, color=False), images)
-        assert np.array_equal(pictures(sequences(colour, order), order, color=True), colour)
+        assert np.array_equal(pictures(sequences(color, order), order, color=True), color)
 
 
 @settings(max_examples=50, deadline=None)
 @given(size=st.integers(1, 200), batch=st.integers(1, 70), epoch=st.integers(0, 1000))
 def test_batches_hold_every_image_once_in_the_epochs_order(size: int, batch: int, epoch: int) -> None:
     rows, labels = torch.arange(size * 6.0).view(size, 3, 2), torch.arange(size)
-    batches = Batches(rows, labels, batch, lambda: shuffled(size, 0, epoch))
+    before = torch.get_rng_state()
+    batches = loader(rows, labels, batch, lambda: shuffled(size, 0, epoch))
     seen = list(batches)
     assert len(seen) == len(batches) == -(-size // batch)
     assert torch.equal(torch.cat([y for _, y in seen]), shuffled(size, 0, epoch))
     assert torch.equal(torch.cat([x for x, _ in seen]), rows[torch.cat([y for _, y in seen])])
-    assert torch.equal(torch.cat([y for _, y in Batches(rows, labels, batch)]), labels)
+    assert torch.equal(torch.cat([y for _, y in loader(rows, labels, batch)]), labels)
+    assert torch.equal(torch.get_rng_state(), before), "loading must not shift what dropout draws"
 
 
 def test_orders_differ_by_epoch_and_seed_and_repeat() -> None:
+    assert derive_seed(0, 0) == 2968811710, "recorded runs depend on it"
     assert torch.equal(shuffled(1030, 0, 3), shuffled(1030, 0, 3))
     assert not torch.equal(shuffled(1030, 0, 3), shuffled(1030, 0, 4))
     assert not torch.equal(shuffled(1030, 0, 3), shuffled(1030, 3, 0))
-    assert len({mix(seed, epoch) for seed in range(40) for epoch in range(40)}) == 1600
+    assert len({derive_seed(seed, epoch) for seed in range(40) for epoch in range(40)}) == 1600
+
+
+def test_the_order_is_that_of_the_epoch_when_a_batch_is_fetched() -> None:
+    data, trainer = faces(batch_size=16), Mock(current_epoch=0)
+    trainer.strategy.root_device = torch.device("cpu")
+    data.trainer = trainer
+    batches, labels = data.train_dataloader(), data.tensors["train"][1]
+    ahead = iter(batches)  # as Lightning makes one before a resumed run knows its epoch
+    trainer.current_epoch = 3
+    for loaded in (ahead, batches):
+        assert torch.equal(torch.cat([ids for _, ids in loaded]), labels[shuffled(len(labels), 0, 3)])
+    assert torch.equal(torch.cat([ids for _, ids in data.test_dataloader()]), data.tensors["test"][1])
+
+
+def test_several_processes_share_training_batches_and_each_evaluates_everything() -> None:
+    rows, labels = torch.zeros(70, 2, 2), torch.arange(70)
+    train = loader(rows, labels, 16, lambda: shuffled(70, 0, 1))
+    parts: list[DistributedSampler[Batch]] = [
+        DistributedSampler(train.dataset, 2, rank, shuffle=False) for rank in range(2)
+    ]  # as Lightning does
+    seen = torch.cat([train.dataset[number][1] for part in parts for number in part])
+    assert [len(part) for part in parts] == [3, 3]
+    assert set(seen.tolist()) == set(range(70))
+    assert isinstance(loader(rows, labels, 16).sampler, DistributedSampler), "Lightning replaces no such sampler"
+
+
+def test_rows_are_not_scaled_but_judged_and_standardized_as_scaled() -> None:
+    data = faces(standardize="pixel", pixel_scale=0.5)
+    rows, ids = data.tensors["train"]
+    assert torch.equal(rows, torch.from_numpy(data.faces.images[data.indices["train"]]))
+    assert data.class_counts("train") == torch.bincount(ids).tolist()
+    assert torch.allclose(data.standardizer().mean, rows.mean(dim=0) / 2, atol=1e-6)
+    assert (data.shape, data.layout.colours, data.layout.columns) == ((50, 37), 1, False)
+    with pytest.raises(UsageError, match=r"0\.0039: expected \[0, 1\]; divided by 255 twice"):
+        faces(pixel_scale=1 / 255)
+    assert faces(pixel_scale=1 / 255, pixel_guard=False).tensors["train"][0].max() > 0.5
+    leak = faces(val_from="test")
+    assert leak.tensors["val"] is leak.tensors["test"]
+    assert faces(val_from="none").val_dataloader() == []
+
+
+BAD = {
+    "synthetic": "test_size=1.5 test_size=0 val_size=.nan train_size=1.01 val_from=tset fold=5 fold=true num_folds=1 "
+    "order=sideways pixel_guard=abc pixel_scale=.inf standardize=images batch_size=99999999999999999999 num_people=1 "
+    "eval_batch_size=0 num_images=20 num_images=1000000000000 height=7 seed=-1 width=2000",
+    "folder": "root=5 crop=5 crop=[{_target:x}] crop=[0,.nan,0,1] crop=[0.5,0.2,0,1] crop=[0,1,0] color=red cache_dir= "
+    "skip_unreadable=1 height=0",
+    "lfw": "slice_=[[0,10]] slice_=[[0,10],[0,x]] slice_=[[0,10],[9,251]] slice_=5 slice_=[1,2] resize=0.001 "
+    "resize=half data_home=5 download=yes! funneled= min_faces_per_person=0.5",
+}
+
+
+@pytest.mark.parametrize(("choice", "word"), [(choice, word) for choice in BAD for word in BAD[choice].split()])
+def test_bad_values_are_named_with_their_key(choice: str, word: str) -> None:
+    changes: Any = OmegaConf.to_container(OmegaConf.from_dotlist([word]))
+    ((key, value),) = changes.items()
+    values = keys(choice, **({"root": "faces"} if choice == "folder" else {})) | changes
+    with pytest.raises((UsageError, InstantiationException)) as caught:
+        build(values, split_seed=42, seed=0)
+    error = caught.value.__cause__ or caught.value  # as Hydra wraps it
+    assert isinstance(error, UsageError)
+    assert re.match(rf"data\.{key}={re.escape(str(value))}: .*expected", str(error))
+
+
+def test_missing_keys_are_named() -> None:
+    values = keys("synthetic")
+    del values["order"]
+    with pytest.raises(UsageError, match=r"^data\.order: missing; expected all keys of conf/data/base\.yaml"):
+        build(values, split_seed=42, seed=0)
+    with pytest.raises(UsageError, match=r"^split_seed=-1: expected"):
+        build(keys("synthetic"), split_seed=-1, seed=0)
+    source = Synthetic(num_people=2, num_images=None, height=8, width=8, seed=0)
+    assert build(keys("synthetic"), 42, 0, make_source=lambda rest: replace(source, seed=len(rest))).source == replace(
+        source, seed=6
+    )

@@ -1,4 +1,4 @@
-"""Sources: class order, pixel guard, synthetic faces, folders, cache."""
+"""Sources: class order, pixel guard, drawn faces, folders of photos, cache."""
 
 import logging
 import os
@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lfw_seq.cli import UsageError
+from lfw_seq.data import images
 from lfw_seq.data.cache import cached
-from lfw_seq.data.faces import Faces, by_count, check_pixels
+from lfw_seq.data.faces import Faces, by_count, check_memory, check_pixels
 from lfw_seq.data.folder import Folder
-from lfw_seq.data.images import read_image
+from lfw_seq.data.images import person_files, read_image
 from lfw_seq.data.synthetic import LFW_COUNTS, Synthetic, image_counts
-from lfw_seq.errors import UsageError
 
 from .conftest import save_face
 
@@ -30,38 +31,52 @@ def test_people_are_ordered_by_count_and_ties_by_name() -> None:
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        ([0.0, 1.5], "divide 8-bit pixels by 255"),
-        ([-0.1, 0.5], "expected \\[0, 1\\]"),
+        ([0.0, 1.5], r"from 0 to 1\.5: .*divide 8-bit pixels by 255"),
+        ([-0.1, 0.5], r"from -0\.1 to 0\.5: expected \[0, 1\]"),
         ([0.0, np.nan], "finite"),
         ([0.0, np.inf], "finite"),
-        ([0.0, 1 / 255], "twice"),
+        ([0.0, 1 / 255], "divided by 255 twice .* or every photo is almost black"),
+        ([0.0, 0.0], "^every pixel of every image is 0: expected faces; the photos are black"),
     ],
 )
-def test_pixels_out_of_range_are_refused(pixels: list[float], message: str) -> None:
+def test_pixels_that_are_no_photos_are_refused(pixels: list[float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_pixels(np.array([[pixels]], dtype=np.float32))
 
 
-def test_pixels_in_range_pass() -> None:
-    check_pixels(np.array([[[0.0, 1.0]]], dtype=np.float32))
+def test_images_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfw_seq.data.faces.os.sysconf", {"SC_PHYS_PAGES": 2**18, "SC_PAGE_SIZE": 2**12}.get)
+    check_memory("data.num_images=40000", 40_000, 50, 37)
+    with pytest.raises(
+        UsageError, match=r"^data\.num_images=9000000: 9,000,000 images of 50 x 37 .* 186\.1 GiB .* 1\.0;"
+    ):
+        Synthetic(num_people=7, num_images=9_000_000, height=50, width=37, seed=0)
 
 
-def test_synthetic_faces_have_lfws_counts_and_repeat_by_seed() -> None:
+@pytest.mark.parametrize(
+    ("source", "fingerprint"),
+    [(Synthetic(7, None, 50, 37, 0), "9ab3663df91ea92a"), (Synthetic(12, 1500, 20, 16, 2), "9210bdfd8f726e15")],
+)
+def test_drawn_faces_are_those_of_all_recorded_runs(source: Synthetic, fingerprint: str) -> None:
+    assert source.load().fingerprint == fingerprint
+
+
+def test_drawn_faces_have_lfws_counts_and_differ_by_seed() -> None:
     source = Synthetic(num_people=7, num_images=None, height=50, width=37, seed=0)
-    faces, again, other = source.load(), source.load(), replace(source, seed=1).load()
-    assert faces.images.shape == (1288, 50, 37)
-    assert faces.images.dtype == np.float32
+    faces, other = source.load(), replace(source, seed=1).load()
+    assert (faces.images.shape, faces.images.dtype.name) == ((1288, 50, 37), "float32")
     assert np.bincount(faces.labels).tolist() == list(LFW_COUNTS)
-    assert faces.fingerprint == again.fingerprint != other.fingerprint
+    assert faces.fingerprint != other.fingerprint
     check_pixels(faces.images)
+    check_pixels(np.array([[[0, 1]]], dtype=np.float32))
     assert faces.images.std(axis=0).min() > 0.02  # every pixel differs between faces
 
 
-def test_synthetic_people_differ_more_than_their_own_photos() -> None:
+def test_drawn_people_differ_more_than_their_own_images() -> None:
     faces = Synthetic(num_people=7, num_images=700, height=50, width=37, seed=3).load()
-    centred = faces.images - faces.images.mean(axis=(1, 2), keepdims=True)
-    means = np.stack([centred[faces.labels == person].mean(axis=0) for person in range(7)])
-    nearest = ((centred[:, None] - means) ** 2).sum(axis=(2, 3)).argmin(axis=1)
+    centered = faces.images - faces.images.mean(axis=(1, 2), keepdims=True)
+    means = np.stack([centered[faces.labels == person].mean(axis=0) for person in range(7)])
+    nearest = ((centered[:, None] - means) ** 2).sum(axis=(2, 3)).argmin(axis=1)
     assert 0.6 < (nearest == faces.labels).mean() < 0.999  # learnable, and not by a mean alone
 
 
@@ -75,24 +90,15 @@ def test_counts_fall_and_add_up(people: int, spare: int) -> None:
 
 
 def test_more_images_leave_the_people_as_they_are() -> None:
-    small = Synthetic(num_people=3, num_images=30, height=50, width=37, seed=0).load()
-    large = Synthetic(num_people=3, num_images=3000, height=50, width=37, seed=0).load()
-    for person in range(3):
-        a, b = (f.images[f.labels == person].mean(axis=0) for f in (small, large))
-        others = [large.images[large.labels == other].mean(axis=0) for other in range(3) if other != person]
-        assert ((a - b) ** 2).mean() < min(((a - other) ** 2).mean() for other in others)
+    small, large = (Synthetic(num_people=3, num_images=n, height=50, width=37, seed=0).load() for n in (30, 3000))
+    means = [[f.images[f.labels == person].mean(axis=0) for person in range(3)] for f in (small, large)]
+    distances = [[((a - b) ** 2).mean() for b in means[1]] for a in means[0]]
+    assert np.argmin(distances, axis=1).tolist() == [0, 1, 2]
 
 
 def folder(root: Path, cache: Path, **changes: object) -> Folder:
-    keys: dict[str, object] = {
-        "min_faces_per_person": 1,
-        "height": 50,
-        "width": 37,
-        "crop": None,
-        "color": False,
-        "skip_unreadable": False,
-    }
-    return Folder(root=str(root), cache_dir=str(cache), **(keys | changes))  # type: ignore[arg-type]
+    keys: dict[str, object] = {"min_faces_per_person": 1, "height": 50, "width": 37, "crop": None, "color": False}
+    return Folder(root=str(root), cache_dir=str(cache), **({"skip_unreadable": False} | keys | changes))  # type: ignore[arg-type]
 
 
 def test_folder_reads_formats_sizes_and_modes(tmp_path: Path) -> None:
@@ -103,16 +109,21 @@ def test_folder_reads_formats_sizes_and_modes(tmp_path: Path) -> None:
         save_face(root / "Ann_Lee" / f"{index}.{suffix}", index + 1, size, mode)
         save_face(root / "Bo" / f"{index}.{suffix}", index + 9, size, mode)
     save_face(root / "Bo" / "more.JPEG", 3)
+    save_face(root / "Bo" / ".hidden.jpg", 3)
+    save_face(root / ".hidden" / "0.jpg", 3)
+    (root / "Bo" / "folder.jpg").mkdir()
     (root / "Bo" / "notes.txt").write_text("not an image, and not called one")
-    (root / ".hidden").mkdir()
     faces = folder(root, tmp_path / "cache").load()
     assert faces.names == ("Bo", "Ann Lee")
     assert faces.images.shape == (9, 50, 37)
     assert faces.files[0] == "Ann_Lee/0.jpg"
     assert folder(root, tmp_path / "cache", color=True, height=20, width=10).load().images.shape == (9, 20, 10, 3)
+    strangers = folder(root, tmp_path / "cache", min_faces_per_person=5).strangers()
+    assert strangers is not None
+    assert strangers.files == faces.files[:4]
 
 
-def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
+def test_exif_orientation_is_honored(tmp_path: Path) -> None:
     pixels = np.zeros((50, 37), dtype=np.uint8)
     pixels[:10] = 255  # bright on top
     upright = Image.fromarray(pixels)
@@ -123,44 +134,81 @@ def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
     assert np.array_equal(seen, pixels / np.float32(255))
 
 
+def test_sixteen_bits_a_pixel_keep_their_scale(tmp_path: Path) -> None:
+    values = np.full((50, 37), 40_000, dtype=np.uint16)
+    values[:5], values[5:10] = 0, 65_535
+    Image.fromarray(values).save(tmp_path / "a.png")
+    seen = read_image(tmp_path / "a.png", None, 50, 37, color=False)
+    assert np.allclose(seen, values / 65_535, atol=1e-6)
+    color = read_image(tmp_path / "a.png", None, 20, 15, color=True)
+    assert color.shape == (20, 15, 3)
+    assert 0 <= color.min() < color.max() <= 1
+
+
 def test_crop_is_a_fraction_of_the_photo(tmp_path: Path) -> None:
     pixels = np.arange(100 * 200, dtype=np.uint32).reshape(100, 200)
     Image.fromarray((pixels % 251).astype(np.uint8)).save(tmp_path / "a.png")
     kept = read_image(tmp_path / "a.png", [0.1, 0.6, 0.25, 0.5], 50, 50, color=False)
     assert np.allclose(kept * 255, (pixels % 251)[10:60, 50:100], atol=1e-3)
+    assert read_image(tmp_path / "a.png", [0.5, 0.5001, 0, 1], 5, 5, color=False).shape == (5, 5)
 
 
-def test_without_a_crop_the_centre_keeps_its_shape(tmp_path: Path) -> None:
-    wide = np.zeros((50, 137), dtype=np.uint8)
-    wide[:, 50:87] = 200
+@pytest.mark.parametrize(("size", "shape"), [((137, 50), (50, 37)), ((1, 1), (50, 37)), ((3, 1), (4096, 1))])
+def test_without_a_crop_the_center_keeps_its_shape(
+    tmp_path: Path, size: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    wide = np.zeros(size[::-1], dtype=np.uint8)
+    wide[:, size[0] // 2 - 18 if size[0] > 36 else 0 : size[0] // 2 + 19] = 200
     Image.fromarray(wide).save(tmp_path / "a.png")
-    assert np.allclose(read_image(tmp_path / "a.png", None, 50, 37, color=False), 200 / 255)
+    assert np.allclose(read_image(tmp_path / "a.png", None, *shape, color=False), 200 / 255)
 
 
-@pytest.mark.parametrize("spoil", ["text", "cut"])
-def test_a_damaged_image_is_named_and_skipped_only_if_asked(tmp_path: Path, spoil: str) -> None:
+@pytest.mark.parametrize("spoil", ["text", "cut", "eps", "empty", "pipe", "dangling", "loop"])
+def test_what_is_no_image_is_named_and_skipped_only_if_asked(tmp_path: Path, spoil: str) -> None:
     for person in ("a", "b"):
         for index in range(3):
             save_face(tmp_path / "faces" / person / f"{index}.jpg", index + 1)
     bad = tmp_path / "faces" / "a" / "1.jpg"
-    bad.write_bytes(b"plain text" if spoil == "text" else bad.read_bytes()[:2000])
-    with pytest.raises(UsageError, match=r"a/1.jpg.*skip_unreadable=true"):
+    whole = bad.read_bytes()
+    bad.unlink()
+    if spoil == "pipe":
+        os.mkfifo(bad)
+    elif spoil in ("dangling", "loop"):
+        bad.symlink_to(bad if spoil == "loop" else tmp_path / "nothing.jpg")
+    elif spoil == "eps":
+        Image.new("RGB", (50, 50)).save(bad, format="EPS")
+    else:
+        bad.write_bytes({"text": b"plain text", "cut": whole[:2000], "empty": b""}[spoil])
+    with pytest.raises(UsageError, match=r"a/1.jpg: not a readable JPEG, PNG or WebP image .*skip_unreadable=true$"):
         folder(tmp_path / "faces", tmp_path / "cache").load()
     faces = folder(tmp_path / "faces", tmp_path / "cache", skip_unreadable=True).load()
-    assert len(faces.files) == 5
-    assert "a/1.jpg" not in faces.files
+    assert faces.files == ("a/0.jpg", "a/2.jpg", "b/0.jpg", "b/1.jpg", "b/2.jpg")
 
 
-@pytest.mark.parametrize("name", ["missing", "empty"])
+def test_folders_that_loop_lead_nowhere_or_have_no_text_for_a_name(tmp_path: Path) -> None:
+    save_face(tmp_path / "faces" / "a" / "0.jpg", 1)
+    for name, target in (("loop", "loop"), ("up", ".."), ("nothing", "missing")):
+        (tmp_path / "faces" / name).symlink_to(target)
+    (tmp_path / "faces" / "a" / "up").symlink_to("..")
+    assert person_files(tmp_path / "faces", 1) == ["a/0.jpg"]
+    save_face(tmp_path / "faces" / os.fsdecode(b"Jos\xe9") / "0.jpg", 1)
+    with pytest.raises(UsageError, match=r"'Jos\\udce9/0.jpg' is not a name in UTF-8; rename it") as caught:
+        person_files(tmp_path / "faces", 1)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("name", ["missing", "empty", "file", "loop", "long" * 999])
 def test_a_folder_without_faces_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=name):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=rf"{name}: .*expected"):
         folder(tmp_path / name, tmp_path / "cache").load()
 
 
 def faces_of(value: float) -> Faces:
-    images = np.full((4, 5, 3), value, dtype=np.float32)
-    return Faces(images, np.array([0, 0, 0, 1]), ("a", "b"), ("a/0", "a/1", "a/2", "b/0"), "test")
+    pixels = np.full((4, 5, 3), value, dtype=np.float32)
+    return Faces(pixels, np.array([0, 0, 0, 1]), ("a", "b"), ("a/0", "a/1", "a/2", "b/0"), "test")
 
 
 def test_cache_is_used_rebuilt_when_stale_and_noticed_when_damaged(
@@ -193,15 +241,19 @@ def test_cache_is_used_rebuilt_when_stale_and_noticed_when_damaged(
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
-    faces = cached(str(tmp_path / "file" / "cache"), {}, "x", lambda: faces_of(0.5))
-    assert faces.images.shape == (4, 5, 3)
+    assert cached(str(tmp_path / "file" / "cache"), {}, "x", lambda: faces_of(0.5)).images.shape == (4, 5, 3)
     assert "not kept" in caplog.text
 
 
-def test_a_changed_photo_makes_the_cache_stale(tmp_path: Path) -> None:
+def test_a_changed_photo_or_decoder_makes_the_cache_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(3):
         save_face(tmp_path / "faces" / "a" / f"{index}.png", index + 1)
-    before = folder(tmp_path / "faces", tmp_path / "cache").load()
+    source = folder(tmp_path / "faces", tmp_path / "cache")
+    before = source.load()
     save_face(tmp_path / "faces" / "a" / "1.png", 40)
     os.utime(tmp_path / "faces" / "a" / "1.png", ns=(0, 0))
-    assert folder(tmp_path / "faces", tmp_path / "cache").load().fingerprint != before.fingerprint
+    assert source.load().fingerprint != before.fingerprint
+    (tmp_path / "images.py").write_text("another decoder")
+    monkeypatch.setattr(images, "__file__", str(tmp_path / "images.py"))
+    monkeypatch.setattr(images, "read_image", lambda *_: np.ones((50, 37), dtype=np.float32))
+    assert source.load().images.min() == 1

@@ -2,20 +2,24 @@
 
 import hashlib
 import io
+import os
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.datasets import fetch_lfw_people
 from sklearn.datasets._lfw import FUNNELED_ARCHIVE
 
+from lfw_seq.cli import UsageError
 from lfw_seq.data import download
 from lfw_seq.data.images import read_image
 from lfw_seq.data.lfw import LFW
 from lfw_seq.data.split import Split
-from lfw_seq.errors import UsageError
 
 from .conftest import save_face
 
@@ -30,7 +34,7 @@ def source(home: Path | None, cache: Path) -> LFW:
         min_faces_per_person=2,
         resize=0.4,
         color=False,
-        slice_=((70, 195), (78, 172)),
+        slice_=[[70, 195], [78, 172]],
         skip_unreadable=False,
         cache_dir=str(cache),
     )
@@ -38,15 +42,20 @@ def source(home: Path | None, cache: Path) -> LFW:
 
 def draw_lfw(home: Path) -> list[Path]:
     """Ann Lee with three pictures, Bo with two, Cy with one."""
-    root = home / "lfw_home" / "lfw_funneled"
-    photos = [
-        root / person / f"{person}_{n:04d}.jpg"
-        for person, k in (("Ann_Lee", 3), ("Bo", 2), ("Cy", 1))
-        for n in range(k)
-    ]
+    names = [f"{person}/{person}_{n:04d}.jpg" for person, k in (("Ann_Lee", 3), ("Bo", 2), ("Cy", 1)) for n in range(k)]
+    photos = [home / "lfw_home" / "lfw_funneled" / name for name in names]
     for tone, path in enumerate(photos):
         save_face(path, tone + 1)
     return photos
+
+
+def theirs(home: Path, copy: Path, **arguments: Any) -> Any:
+    """What scikit-learn's loader gives, of links to the photos: it writes where it reads."""
+    (copy / "lfw_home").mkdir(parents=True)
+    (copy / "lfw_home" / "lfw_funneled").symlink_to((home / "lfw_home" / "lfw_funneled").resolve())
+    for target in ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt"):
+        (copy / "lfw_home" / target).touch()
+    return fetch_lfw_people(data_home=str(copy), download_if_missing=False, **arguments)
 
 
 def names(folder: Path) -> list[str]:
@@ -63,29 +72,26 @@ def test_faces_keep_their_files_and_the_data_folder_stays_as_it_was(tmp_path: Pa
     before = tree(tmp_path / "home")
     faces = source(tmp_path / "home", tmp_path / "cache").load()
     assert tree(tmp_path / "home") == before
-    assert faces.names == ("Ann Lee", "Bo")
-    assert faces.images.shape == (5, 50, 37)
+    assert (faces.names, faces.source, faces.images.shape) == (("Ann Lee", "Bo"), "LFW (funneled)", (5, 50, 37))
     root = tmp_path / "home" / "lfw_home" / "lfw_funneled"
     for image, label, file in zip(faces.images, faces.labels, faces.files, strict=True):
         assert np.array_equal(image, read_image(root / file, CROP, 50, 37, color=False))
         assert file.startswith(faces.names[label].replace(" ", "_"))
 
 
-def test_every_parameter_reaches_the_loader(tmp_path: Path) -> None:
-    draw_lfw(tmp_path)
-    lfw = source(tmp_path, tmp_path / "cache")
+def test_every_parameter_acts(tmp_path: Path) -> None:
+    photos, lfw = draw_lfw(tmp_path), source(tmp_path, tmp_path / "cache")
     assert replace(lfw, resize=0.5).load().images.shape == (5, 62, 47)
     assert replace(lfw, resize=None, color=True).load().images.shape == (5, 125, 94, 3)
     assert replace(lfw, min_faces_per_person=3).load().names == ("Ann Lee",)
     assert replace(lfw, min_faces_per_person=1, slice_=None, resize=0.1).load().images.shape == (6, 25, 25)
+    strangers = replace(lfw, min_faces_per_person=3).strangers()
+    assert strangers is not None
+    assert (strangers.names, strangers.source) == (("Bo", "Cy"), "LFW (funneled)")
+    assert replace(lfw, min_faces_per_person=1).strangers() is None
     with pytest.raises(UsageError, match="lfw_home/lfw and"):
         replace(lfw, funneled=False).load()
-
-
-def test_damaged_photos_are_named_and_skipped_only_if_asked(tmp_path: Path) -> None:
-    photos = draw_lfw(tmp_path)
     photos[1].write_bytes(photos[1].read_bytes()[:3000])
-    lfw = source(tmp_path, tmp_path / "cache")
     with pytest.raises(UsageError, match=photos[1].name):
         lfw.load()
     assert len(replace(lfw, skip_unreadable=True).load().files) == 4
@@ -117,14 +123,19 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_what_is_missing_is_downloaded_with_a_progress_bar(
+def test_what_is_missing_is_downloaded_with_a_progress_bar_once_or_several_times_at_once(
     tmp_path: Path, archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "home").mkdir()
+    lfw_home = tmp_path / "home" / "lfw_home"
+    for name, age in ((".lfw-killed", 2 * 24 * 3600), (".lfw-running", 60)):
+        (lfw_home / name).mkdir(parents=True)
+        os.utime(lfw_home / name, (time.time() - age,) * 2)
     lfw = replace(source(tmp_path / "home", tmp_path / "cache"), download=True)
-    assert len(lfw.load().files) == 5
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(lfw.load) for _ in range(4)]
+    assert {len(result.result().files) for result in results} == {5}
     assert "Downloading LFW" in capsys.readouterr().err
-    assert names(tmp_path / "home" / "lfw_home") == ["lfw_funneled"]
+    assert names(lfw_home) == [".lfw-running", "lfw_funneled"]
 
 
 def test_a_wrong_or_unreachable_archive_leaves_nothing(tmp_path: Path, archive: Path) -> None:
@@ -142,44 +153,39 @@ def test_a_wrong_or_unreachable_archive_leaves_nothing(tmp_path: Path, archive: 
 
 
 @pytest.mark.lfw
-def test_real_lfw_is_what_scikit_learn_gives(lfw_home: Path, tmp_path: Path) -> None:
-    faces = replace(source(lfw_home, tmp_path / "cache"), min_faces_per_person=70).load()
-    assert faces.images.shape == (1288, 50, 37)
-    assert faces.names == (
-        "George W Bush",
-        "Colin Powell",
-        "Tony Blair",
-        "Donald Rumsfeld",
-        "Gerhard Schroeder",
-        "Ariel Sharon",
-        "Hugo Chavez",
-    )
-    assert np.bincount(faces.labels).tolist() == [530, 236, 144, 121, 109, 77, 71]
-    copy = tmp_path / "copy"  # scikit-learn writes where it reads
-    (copy / "lfw_home" / "lfw_funneled").mkdir(parents=True)
-    for name in faces.names:
-        person = name.replace(" ", "_")
-        (copy / "lfw_home" / "lfw_funneled" / person).symlink_to(
-            (lfw_home / "lfw_home/lfw_funneled" / person).resolve()
-        )
-    for target in ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt"):
-        (copy / "lfw_home" / target).touch()
-    theirs = fetch_lfw_people(data_home=str(copy), min_faces_per_person=70, resize=0.4, download_if_missing=False)
-    assert np.array_equal(faces.images, theirs.images)
-    assert [faces.names[label] for label in faces.labels] == [theirs.target_names[t] for t in theirs.target]
-    for index in (0, 500, 1287):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"min_faces_per_person": 70},
+        {"resize": 0.5},
+        {"resize": None},
+        {"color": True},
+        {"slice_": None, "resize": 0.1},
+        {"slice_": [[0, 250], [25, 225]], "resize": 0.3},
+    ],
+)
+def test_real_lfw_is_what_scikit_learn_gives(lfw_home: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    lfw = replace(source(lfw_home, tmp_path / "cache"), **({"min_faces_per_person": 140} | changes))
+    faces = lfw.load()
+    parts = None if lfw.slice_ is None else tuple(slice(*part) for part in lfw.slice_)
+    least = lfw.min_faces_per_person
+    expected = theirs(lfw_home, tmp_path, min_faces_per_person=least, resize=lfw.resize, color=lfw.color, slice_=parts)
+    assert np.array_equal(faces.images, expected.images)
+    assert [faces.names[label] for label in faces.labels] == [expected.target_names[t] for t in expected.target]
+    height, width = faces.images.shape[1:3]
+    for index in (0, 500, -1):
         photo = lfw_home / "lfw_home" / "lfw_funneled" / faces.files[index]
-        assert np.array_equal(faces.images[index], read_image(photo, CROP, 50, 37, color=False))
+        assert np.array_equal(faces.images[index], read_image(photo, lfw.crop, height, width, lfw.color))
 
 
 @pytest.mark.lfw
-def test_real_split_is_the_labs(lfw_home: Path, tmp_path: Path) -> None:
+def test_real_lfw_and_its_split_are_the_labs(lfw_home: Path, tmp_path: Path) -> None:
     faces = replace(source(lfw_home, tmp_path / "cache"), min_faces_per_person=70).load()
+    assert faces.fingerprint == "803c61cbabdc9ef5", "recorded runs depend on it"
+    assert (faces.names[0], faces.names[-1]) == ("George W Bush", "Hugo Chavez")
+    assert np.bincount(faces.labels).tolist() == [530, 236, 144, 121, 109, 77, 71]
     split = Split(test_size=0.2, val_size=0.1, val_from="train", train_size=1.0, split_seed=42, fold=None, num_folds=5)
     train, val, test = split.cut(faces.labels, faces.names)
     assert [len(train), len(val), len(test)] == [927, 103, 258]
     assert (faces.labels[test] == 0).sum() == 106
     assert (faces.labels[np.concatenate([train, val])] == 0).sum() == 424
-    train, val, test = replace(split, val_from="test").cut(faces.labels, faces.names)
-    assert len(train) == 1030
-    assert np.array_equal(val, test)

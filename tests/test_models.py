@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lfw_seq.errors import UsageError
+from lfw_seq.cli import UsageError
 from lfw_seq.models.encoded import TwoReaders
 from lfw_seq.models.encoders import Reorder, ResidualStack, RowConvolution, RowWindows, WindowConvolution
 from lfw_seq.models.mlp import MLP
@@ -157,7 +157,6 @@ D, L = 256, 2 * 4 * 128  # both directions of 128: states, and gates
 HEAD = D + 1 + 7 * (D + 1)  # attention and the linear layer
 COUNTS = {
     "lstm": 218_503,
-    "bidirectional": L * (37 + 128 + 2) + L * (D + 128 + 2) + HEAD,
     "windows": L * (5 * 37 + 128 + 2) + L * (D + 128 + 2) + HEAD,
     "row_conv": 16 * 5 + 2 * 16 + 32 * 16 * 5 + 2 * 32 + L * (32 * 10 + 128 + 2) + L * (D + 128 + 2) + HEAD,
     "window_conv": 32 * 25 + 2 * 32 + L * (32 * 19 + 128 + 2) + L * (D + 128 + 2) + HEAD,

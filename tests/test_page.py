@@ -1,17 +1,23 @@
-"""The page builder: valid, closed against whatever a text holds, and without anything from elsewhere."""
+"""The page: valid, closed against whatever a text holds, readable on a desk and a phone, and without a network."""
 
 import base64
+import html
 import re
+import shutil
 import struct
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
-from lfw_seq import page
+from lfw_seq.evaluation import page
 
-EVIL = "</td></p></title><script>alert(1)</script><img src=x onerror=\"a\" 'b'>&amp; Łukasz 山田"
+EVIL = "</td></p></title><script>alert(1)</script><img src=x onerror=\"a\" 'b'>&amp; {{ 1 }} Łukasz 山田"
 VOID = {"meta", "img"}
+TEXT_COLOURS = ("ink", "quiet")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Reader(HTMLParser):
@@ -41,30 +47,25 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-def everything(text: str) -> str:
-    figure = Figure(figsize=(3, 2))
+def drawn(text: str, width: float = 5.3) -> page.Picture:
+    figure = Figure(figsize=(width, 2))
     figure.add_subplot().plot([1, 2])
-    return page.page(
-        text,
-        [
-            page.heading(text),
-            page.heading(text, 3),
-            page.paragraph(text),
-            page.bullets([text, text]),
-            page.table([text, "n"], [[text, "1"], [text, "2"]], caption=text, marked={1}),
-            page.fold(text, [page.drawing(figure, text, text)]),
-        ],
-    )
+    return page.picture(figure, text, text)
+
+
+def everything(text: str, columns: int = 2) -> str:
+    table = page.Table([text] * (columns - 1) + ["n"], [[text] * (columns - 1) + ["1"]] * 2, text, marked={1})
+    sections = [page.Section(text, [text, text], [table, table], [drawn(text), drawn(text, 9)]), page.Section("empty")]
+    return page.render(text, {text: text}, sections)
 
 
 def test_every_text_is_escaped_and_arrives_as_it_was() -> None:
     reader = Reader(everything(EVIL))
     assert reader.all("script") == []
-    (image,) = reader.all("img")
-    assert image["alt"] == EVIL
-    assert "onerror" not in image
-    # title, h1, h2, h3, p, 2 li, caption, header, 2 rows, summary, figcaption
-    assert sum(text == EVIL for text in reader.texts) == 13
+    assert [image["alt"] for image in reader.all("img")] == [EVIL] * 2
+    assert not any("onerror" in image for image in reader.all("img"))
+    # title, h1, dt, dd, h2, 2 p; caption, header and 2 rows of 2 tables; 2 figcaption
+    assert sum(text == EVIL for text in reader.texts) == 17
 
 
 def test_nothing_comes_from_elsewhere() -> None:
@@ -72,7 +73,7 @@ def test_nothing_comes_from_elsewhere() -> None:
     assert not re.search(r"https?:|[\"'(]//|@import|url\(|<link|<iframe|<script", text)
     reader = Reader(text)
     sources = [value for _, attributes in reader.found for name, value in attributes.items() if name in ("src", "href")]
-    assert [source[:22] for source in sources if source] == ["data:image/png;base64,"]
+    assert [source[:22] for source in sources if source] == ["data:image/png;base64,"] * 2
     policies = [meta["content"] for meta in reader.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
     assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
@@ -83,32 +84,62 @@ def test_columns_of_numbers_are_flush_right() -> None:
         ["lstm", ".71 [.65, .77]", "< .001", "8", "−0.02 ± 0.01", "", "2 of 3 runs"],
         ["2-layer", "41.1 %", "3.2e-05", "lstm", "0.5 to 1.0", "–", ""],
     ]
-    reader = Reader(page.table(header, rows))
+    table = page.Table(header, rows)
+    assert table.numeric == [False, True, True, False, True, False, False]
+    reader = Reader(page.render("", {}, [page.Section("", tables=[table])]))
     columns = [attributes.get("class") for attributes in reader.all("th") if attributes.get("scope") == "col"]
     assert columns == [None, "number", "number", None, "number", None, None]
     assert [attributes.get("class") for attributes in reader.all("td")] == columns[1:] * 2
-    assert len(reader.all("tr")) == 3
 
 
-def test_marked_rows_and_a_wrong_row() -> None:
-    reader = Reader(page.table(["a"], [["1"], ["2"], ["3"]], marked=[1]))
-    assert [row.get("class") for row in reader.all("tr")] == [None, None, "marked", None]
-    with pytest.raises(ValueError, match="1 cells under a header of 2"):
-        page.table(["a", "b"], [["1", "2"], ["3"]])
+def test_marked_rows_an_empty_table_and_a_wrong_row() -> None:
+    table = page.Table(["a"], [["1"], ["2"], ["3"]], marked=[1])
+    reader = Reader(page.render("", {}, [page.Section("", tables=[table, page.Table(["a", "b"], [])])]))
+    assert [row.get("class") for row in reader.all("tr")] == [None, None, "marked", None, None]
+    with pytest.raises(ValueError, match="shorter"):
+        page.render("", {}, [page.Section("", tables=[page.Table(["a", "b"], [["1", "2"], ["3"]])])])
 
 
-def test_a_drawing_is_a_sharp_png_of_its_size() -> None:
-    figure = Figure(figsize=(5, 2))
-    (image,) = Reader(page.drawing(figure, "lines")).all("img")
-    assert image["style"] == "width: 480px; min-width: 336px"
-    data = base64.b64decode((image["src"] or "").removeprefix("data:image/png;base64,"))
-    assert struct.unpack(">II", data[16:24]) == (960, 384)
+def test_a_picture_is_a_sharp_png_of_its_size() -> None:
+    picture = page.picture(Figure(figsize=(5, 2)), "lines")
+    assert picture.width == 480
+    assert base64.b64decode(picture.source.removeprefix("data:image/png;base64,")) == picture.png
+    assert struct.unpack(">II", picture.png[16:24]) == (960, 384)
 
 
-def test_svg_is_shown_as_an_image_and_other_bytes_are_refused() -> None:
-    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-    reader = Reader(page.picture(svg, "a drawing"))
-    assert reader.all("svg") == reader.all("script") == []
-    assert reader.all("img")[0]["src"] == "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-    with pytest.raises(ValueError, match="expected a PNG or SVG"):
-        page.picture(b"GIF89a", "a film")
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_text_has_a_contrast_of_at_least_4_5_in_light_and_dark() -> None:
+    schemes = [
+        dict(re.findall(r"--(\w+): #(\w{6})", line)) for line in everything("").splitlines() if "--ink: #" in line
+    ]
+    assert len(schemes) == 2
+    for scheme in schemes:
+        for name in TEXT_COLOURS:
+            low, high = sorted(luminance(scheme[colour]) for colour in (name, "page"))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, scheme)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_two_columns_on_a_desk_and_one_on_a_phone_nothing_cut_off(tmp_path: Path) -> None:
+    text = html.escape(everything("A word of a name_without_any_place_to_break_it_" + "x" * 60, columns=9))
+    narrow = html.escape(page.render("", {}, [page.Section("", figures=[drawn("a"), drawn("b")])]))
+    frames = [f'<iframe width="{width}" height="900" srcdoc="{text}"></iframe>' for width in (1400, 390)]
+    frames += [f'<iframe width="{width}" height="900" srcdoc="{narrow}"></iframe>' for width in (1400, 390)]
+    measure = """<script>onload = () => { document.title = [...document.querySelectorAll("iframe")].map(frame => {
+      const page = frame.contentDocument, tops = [...page.querySelectorAll("figure")].map(f => f.offsetTop);
+      return [page.documentElement.scrollWidth, new Set(tops).size] }).join(";") }</script>"""
+    (tmp_path / "outer.html").write_text(f"<title>none</title>{''.join(frames)}{measure}", encoding="utf-8")
+    line = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    line += ["--hide-scrollbars", "--dump-dom", str(tmp_path / "outer.html")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    found = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert found, done.stderr
+    sizes = [tuple(map(int, part.split(","))) for part in found[1].split(";")]
+    assert [width for width, _ in sizes] == [1400, 390] * 2
+    assert [rows for _, rows in sizes] == [2, 2, 1, 2]  # a figure wider than a column has its own row

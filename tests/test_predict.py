@@ -1,11 +1,15 @@
 """Who is on a photo, and a run's net as a file for other programs."""
 
 import csv
+import errno
 import io
 import json
+import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +23,13 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from lfw_seq import export as exporting
-from lfw_seq import record
-from lfw_seq.command import CONF
+from lfw_seq import predict as predicting
+from lfw_seq.cli import CONF, UsageError
 from lfw_seq.data.synthetic import Synthetic
-from lfw_seq.errors import UsageError
 from lfw_seq.export import export
-from lfw_seq.load import load_run
 from lfw_seq.predict import predict
+from lfw_seq.runs import formats, record
+from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.train import train
 
 from .conftest import SMALL, Compose, command, save_face
@@ -55,18 +59,18 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_answers_are_the_nets(run: Path, photos: Path, asked: Ask) -> None:
+def test_predictions_are_the_nets(run: Path, photos: Path, asked: Ask) -> None:
     result = predict(asked("predict", f"images='{photos}'", "top_k=2"))
     back = load_run(run)
-    assert [Path(answer["file"]).name for answer in result["answers"]] == ["a.png", "b c.PNG", "d.webp"]
-    for answer in result["answers"]:
-        pixels = np.asarray(Image.open(answer["file"]).convert("L"), dtype=np.float32) / 255
+    assert [Path(found["file"]).name for found in result["predictions"]] == ["a.png", "b c.PNG", "d.webp"]
+    for found in result["predictions"]:
+        pixels = np.asarray(Image.open(found["file"]).convert("L"), dtype=np.float32) / 255
         with torch.no_grad():
-            scores = back.net(torch.from_numpy(pixels)[None]).softmax(dim=1)[0]
+            scores = back.predictor(torch.from_numpy(pixels)[None]).softmax(dim=1)[0]
         best = scores.topk(2)
-        assert [top["person"] for top in answer["top"]] == [back.names[index] for index in best.indices]
-        assert [top["probability"] for top in answer["top"]] == pytest.approx(best.values.tolist(), abs=1e-6)
-        assert answer["answer"] == answer["top"][0]["person"]
+        assert [top["person"] for top in found["top"]] == [back.class_names[index] for index in best.indices]
+        assert [top["probability"] for top in found["top"]] == pytest.approx(best.values.tolist(), abs=1e-6)
+        assert found["predicted"] == found["top"][0]["person"]
 
 
 @pytest.mark.parametrize("change", ["data.order=bottom_up", "data.order=columns", "data.color=true"])
@@ -80,51 +84,87 @@ def test_photos_are_prepared_as_in_training(config: Compose, asked: Ask, tmp_pat
     data = [f"data.data_home={tmp_path}", "data.min_faces_per_person=5", "data.val_size=0.3"]
     train(config(*SMALL[2:], *data, change))
     files, _, rows, _ = record.read_predictions(tmp_path / "run" / "predictions.csv")
-    answers = predict(asked("predict", f"images='{root}'", "top_k=9", of=tmp_path / "run"))["answers"]
-    by_file = {str(Path(answer["file"]).relative_to(root)): answer["top"] for answer in answers}
+    found = predict(asked("predict", f"images='{root}'", "top_k=9", of=tmp_path / "run"))["predictions"]
+    by_file = {str(Path(prediction["file"]).relative_to(root)): prediction["top"] for prediction in found}
     for file, expected in zip(files, rows, strict=True):
         assert [top["probability"] for top in by_file[file]] == pytest.approx(sorted(expected, reverse=True), abs=1e-6)
 
 
 def test_files_folders_and_patterns(photos: Path, asked: Ask) -> None:
     for images, count in ((photos / "a.png", 1), (photos / "*.png", 1), (photos / "**" / "*", 3), (photos / "in", 1)):
-        assert len(predict(asked("predict", f"images='{images}'"))["answers"]) == count
+        assert len(predict(asked("predict", f"images='{images}'"))["predictions"]) == count
     for images in (photos / "none.png", photos / "*.gif", photos / "nowhere"):
         with pytest.raises(UsageError, match="no image there"):
             predict(asked("predict", f"images='{images}'"))
 
 
 def test_formats_hold_the_same(photos: Path, asked: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cfg = asked("predict", f"images='{photos}'", "format=json", f"out={tmp_path / 'out.json'}")
-    answers = predict(cfg)["answers"]
-    assert json.loads((tmp_path / "out.json").read_text()) == answers
-    assert capsys.readouterr().out == ""
+    found = predict(asked("predict", f"images='{photos}'", "format=json", f"out={tmp_path / 'out.json'}"))[
+        "predictions"
+    ]
+    assert json.loads((tmp_path / "out.json").read_text()) == found
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "3 images\n")
     predict(asked("predict", f"images='{photos}'", "format=csv"))
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    for row, answer in zip(rows, answers, strict=True):
-        assert (row["file"], row["answer"]) == (answer["file"], answer["answer"])
-        assert float(row["probability_3"]) == answer["top"][2]["probability"]
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    for row, prediction in zip(rows, found, strict=True):
+        assert (row["file"], row["predicted"]) == (prediction["file"], prediction["predicted"])
+        assert float(row["probability_3"]) == prediction["top"][2]["probability"]
+    assert said.err == "3 images\n"
     predict(asked("predict", f"images='{photos}'"))
-    table = capsys.readouterr().out.splitlines()
-    assert len(table) == 3
-    assert f"{answers[0]['top'][0]['person']} {answers[0]['top'][0]['probability']:.3f}" in table[0]
+    said = capsys.readouterr()
+    header, *table, last = said.out.splitlines()
+    assert header.split() == ["image", "predicted", "the", "most", "likely", *header.split()[5:]]
+    assert (len(table), last, said.err) == (3, "3 images", "")
+    top = found[0]["top"][0]
+    assert re.search(rf"a\.png +{top['person']} +{top['person']} {top['probability']:.3f}, ", table[0])
 
 
-def test_below_the_runs_threshold_a_person_is_unknown(run: Path, photos: Path, asked: Ask, tmp_path: Path) -> None:
+def test_names_are_neither_formulas_nor_commands_of_a_terminal() -> None:
+    odd = [{"file": "=1+1.png", "predicted": "@x\x1b[2J", "top": [{"person": "@x\x1b[2J", "probability": 0.5}]}]
+    assert predicting.as_csv(odd).splitlines()[1].startswith("'=1+1.png,'@x")
+    assert "\x1b" not in predicting.as_table(odd)
+    assert json.loads(predicting.as_json(odd)) == odd
+
+
+def test_a_file_that_cannot_be_written_is_named(photos: Path, asked: Ask, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"out=.*file/x: cannot be written \(.*\); choose another file"):
+        predict(asked("predict", f"images='{photos}'", f"out={tmp_path / 'file' / 'x'}"))
+    with pytest.raises(UsageError, match=r"out=.*: cannot be written"):
+        export(asked("export", f"out={tmp_path / 'file' / 'x'}"))
+
+
+def test_unknown_only_where_asked_for(
+    run: Path, photos: Path, asked: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(run, tmp_path / "run")
+    before = predict(asked("predict", f"images='{photos}'"))["predictions"]
+    levels = sorted(prediction["top"][0]["probability"] for prediction in before)
+    points = [
+        {"target": target, "threshold": level, "fnir": 0.4, "turned_away": away}
+        for target, level, away in ((0.05, levels[1], 0.3), (0.01, 0.999, 0.6))
+    ]
     (tmp_path / "run" / "evaluation").mkdir()
-    before = predict(asked("predict", f"images='{photos}'"))["answers"]
-    level = sorted(answer["top"][0]["probability"] for answer in before)[1]
-    evaluation = {"open_set": {"points": [{"target": 0.05, "threshold": level}]}}
-    (tmp_path / "run" / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation))
-    answers = predict(asked("predict", f"images='{photos}'", of=tmp_path / "run"))["answers"]
-    assert [answer["answer"] == "unknown" for answer in answers] == [a["top"][0]["probability"] < level for a in before]
-    assert sum(answer["answer"] == "unknown" for answer in answers) == 1
-    assert [answer["top"] for answer in answers] == [answer["top"] for answer in before]
-    never = predict(asked("predict", f"images='{photos}'", "fpir=null", of=tmp_path / "run"))["answers"]
-    assert never == before
-    with pytest.raises(UsageError, match=r"fpir=0.2: expected null or one of 0\.05"):
-        predict(asked("predict", f"images='{photos}'", "fpir=0.2", of=tmp_path / "run"))
+    (tmp_path / "run" / "evaluation" / "evaluation.json").write_text(json.dumps({"open_set": {"points": points}}))
+    assert predict(asked("predict", f"images='{photos}'", of=tmp_path / "run"))["predictions"] == before
+    capsys.readouterr()
+    found = predict(asked("predict", f"images='{photos}'", "fpir=0.05", of=tmp_path / "run"))["predictions"]
+    assert [p["predicted"] == "unknown" for p in found] == [p["top"][0]["probability"] < levels[1] for p in before]
+    assert sum(prediction["predicted"] == "unknown" for prediction in found) == 1
+    assert [prediction["top"] for prediction in found] == [prediction["top"] for prediction in before]
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "3 images, 1 of them unknown"
+    (line,) = said.err.splitlines()
+    assert line == (
+        f"unknown below probability {levels[1]:.4f}: this misses 40.0% of known people on the test images (FNIR)"
+    )
+    predict(asked("predict", f"images='{photos}'", "fpir=0.01", of=tmp_path / "run"))
+    assert "warning: the threshold turns away 60% of known people; fpir=null names all" in capsys.readouterr().err
+    for fpir, of in ((0.2, tmp_path / "run"), (0.05, run), ("abc", run)):
+        with pytest.raises(UsageError, match=rf"fpir={fpir}: no threshold for it in .*; use null, or"):
+            predict(asked("predict", f"images='{photos}'", f"fpir={fpir}", of=of))
 
 
 def test_thousands_of_images_and_an_unreadable_one(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -142,14 +182,13 @@ def test_thousands_of_images_and_an_unreadable_one(run: Path, photos: Path, tmp_
     assert len(done.stdout.splitlines()) == 3001
     errors = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert len(errors) == 1
-    assert re.search(r"много/1500\.png: not a readable image", errors[0])
+    assert re.search(r"много/1500\.png: not a readable JPEG, PNG or WebP [^;]*$", errors[0])
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "outputs").exists()
 
 
 def test_predict_needs_neither_the_data_nor_lightning(run: Path, photos: Path, tmp_path: Path) -> None:
     import subprocess
-    import sys
 
     shutil.copytree(run, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("*.json", ".hydra", "*.csv"))
     code = f"""
@@ -162,45 +201,30 @@ finally:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stdout.splitlines()) == 6  # the header, three photos, the summary
 
 
-def test_onnx_answers_as_the_run_and_names_itself(run: Path, asked: Ask, tmp_path: Path) -> None:
+def test_onnx_predicts_as_the_run_and_names_itself(run: Path, asked: Ask, tmp_path: Path) -> None:
     path = tmp_path / "x y" / "net.onnx"
     path.parent.mkdir()
     result = export(asked("export", f"out='{path}'"))
     assert (result["checked"], result["checked_on"]) == (28, "test images")
     session = onnxruntime.InferenceSession(str(path))
     held = json.loads(session.get_modelmeta().custom_metadata_map["lfw_seq"])
-    assert held["names"] == [f"Person {index}" for index in range(1, 8)]
-    assert held["reading"] == {"crop": None, "height": 50, "width": 37, "color": False, "order": "top_down"}
+    assert held["class_names"] == [f"Person {index}" for index in range(1, 8)]
+    assert held["preprocessing"] == {"crop": None, "height": 50, "width": 37, "color": False, "order": "top_down"}
     assert session.get_inputs()[0].shape == ["batch", 50, 37]
     onnx.checker.check_model(str(path))
     back = load_run(run)
     for size in (1, 2, 33):
         rows = torch.rand(size, 50, 37)
-        expected = back.net(rows).softmax(dim=1).detach().numpy()
+        expected = back.predictor(rows).softmax(dim=1).detach().numpy()
         assert np.allclose(session.run(None, {"rows": rows.numpy()})[0], expected, atol=1e-5)
     assert [file.name for file in path.parent.iterdir()] == ["net.onnx"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "model",
-    [
-        "lstm",
-        "gru",
-        "rnn",
-        "mlp",
-        "cnn",
-        "bidirectional",
-        "residual",
-        "row_conv",
-        "two_readers",
-        "window_conv",
-        "windows",
-    ],
-)
+@pytest.mark.parametrize("model", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
 def test_every_net_exports(config: Compose, asked: Ask, tmp_path: Path, model: str) -> None:
     words = [word for word in SMALL if "hidden_size" not in word]
     more = ["model.pooling=attention"] if model in ("gru", "rnn") else []
@@ -220,28 +244,67 @@ def test_a_torch_program_holds_its_names(run: Path, asked: Ask, tmp_path: Path) 
     export(asked("export", "format=torch", f"out={tmp_path / 'net.pt2'}"))
     files = {"lfw_seq": ""}
     program = torch.export.load(tmp_path / "net.pt2", extra_files=files).module()
-    assert json.loads(files["lfw_seq"])["reading"]["height"] == 50
+    assert json.loads(files["lfw_seq"])["preprocessing"]["height"] == 50
     rows = torch.rand(33, 50, 37)
     with torch.no_grad():
-        assert torch.allclose(program(rows), load_run(run).net(rows).softmax(dim=1), atol=1e-6)
+        assert torch.allclose(program(rows), load_run(run).predictor(rows).softmax(dim=1), atol=1e-6)
 
 
 def test_without_the_test_images_drawn_inputs_are_checked(asked: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any) -> Any:
         raise UsageError("gone")
 
-    monkeypatch.setattr("lfw_seq.data.module.build", missing)
+    monkeypatch.setattr("lfw_seq.evaluation.predictions.build", missing)
     rows, said = exporting.rows_to_check(asked("export"), load_run(asked("export").run))
     assert rows.shape == (256, 50, 37)
     assert "no test images" in said
 
 
-def test_a_file_that_answers_otherwise_is_not_written(
-    asked: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("value", [1 / 7, np.nan])
+def test_a_file_that_predicts_otherwise_is_not_written(
+    asked: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    monkeypatch.setattr(exporting, "run_torch", lambda path, rows: np.full((len(rows), 7), 1 / 7, dtype=np.float32))
-    with pytest.raises(RuntimeError, match="not written"):
+    (tmp_path / "net.pt2").write_text("old")
+    monkeypatch.setattr(formats, "run_torch", lambda _, rows: np.full((len(rows), 7), value, dtype=np.float32))
+    with pytest.raises(UsageError, match=r"net\.pt2: not written, for its probabilities differ"):
         export(asked("export", "format=torch", f"out={tmp_path / 'net.pt2'}"))
-    assert list(tmp_path.iterdir()) == []
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
     with pytest.raises(UsageError, match="format=h5: expected one of onnx, torch"):
         export(asked("export", "format=h5"))
+
+
+def test_weights_that_are_nan_are_not_exported(run: Path, asked: Ask, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    for weight in checkpoint["state_dict"].values():
+        weight.fill_(torch.nan)
+    torch.save(checkpoint, path)
+    with pytest.raises(UsageError, match="differ from the run's by up to nan"):
+        export(asked("export", "format=torch", of=tmp_path / "run"))
+
+
+@pytest.mark.parametrize("format_", ["onnx", "torch"])
+def test_a_full_disk_leaves_the_old_file_whole(
+    asked: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "net").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match=r"out=.*net: cannot be written \(No space left on device\)"):
+        export(asked("export", f"format={format_}", f"out={tmp_path / 'net'}"))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_without_onnx_its_extra_is_named(asked: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Missing(MetaPathFinder):
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "onnx":
+                raise ModuleNotFoundError("No module named 'onnx'")
+
+    monkeypatch.delitem(sys.modules, "onnx", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    with pytest.raises(UsageError, match=r'format=onnx: .*pip install -e "\.\[export\]"'):
+        export(asked("export"))

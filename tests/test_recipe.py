@@ -9,27 +9,24 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lfw_seq.build import build_classifier, build_net
-from lfw_seq.callbacks.average import RAW, WeightAverage
-from lfw_seq.callbacks.resume import Resume
-from lfw_seq.classifier import Classifier
-from lfw_seq.command import CONF
+from lfw_seq.cli import UsageError
 from lfw_seq.data.augment import Augment
-from lfw_seq.data.batches import Batches, shuffled
 from lfw_seq.data.layout import Layout
 from lfw_seq.data.standardize import Standardize
-from lfw_seq.errors import UsageError
-from lfw_seq.optimizers import adamw
-from lfw_seq.runs import plain
-from lfw_seq.schedules import cosine
+from lfw_seq.models.predictor import Predictor
+from lfw_seq.runs.folder import to_plain
 from lfw_seq.train import train
+from lfw_seq.training.build import build_classifier
+from lfw_seq.training.callbacks.average import WeightAverage
+from lfw_seq.training.callbacks.core import Resume
+from lfw_seq.training.classifier import Classifier
+from lfw_seq.training.optimizers import adamw, cosine
 
-from .conftest import SMALL, Compose
+from .conftest import SMALL, Compose, batches
 
 GRAY = Layout(columns=False, colours=1)
 
@@ -89,10 +86,10 @@ class Watch(Callback):
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        self.weights.append(pl_module.state_dict()["net.layer.weight"].clone())
+        self.weights.append(pl_module.state_dict()["predictor.net.layer.weight"].clone())
 
     def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        self.validated.append(pl_module.state_dict()["net.layer.weight"].clone())
+        self.validated.append(pl_module.state_dict()["predictor.net.layer.weight"].clone())
 
 
 def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9) -> tuple[Classifier, Watch, Trainer]:
@@ -101,7 +98,7 @@ def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9)
     augment = Augment(GRAY, 3, 0.5, 0.1, 10, 0.1, 0.1, 0.1, 0.5, 0.5, 0.4)
     make = functools.partial(adamw, lr=0.01, weight_decay=0.1, fused=True)
     schedule = functools.partial(OneCycleLR, max_lr=0.01)
-    model = Classifier(Toy(), make, 3, 0.1, None, Standardize("image", 2, 3), augment, GRAY.mirror, schedule)
+    model = Classifier(Predictor(Toy(), Standardize("image", 2, 3), 1.0, GRAY), make, 3, 0.1, None, augment, schedule)
     rows, ids = torch.rand(24, 2, 3), torch.arange(24) % 3
     watch = Watch()
 
@@ -122,36 +119,26 @@ def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9)
         num_sanity_val_steps=0,
         callbacks=[Resume(0), WeightAverage(decay), watch, Stop()],
     )
-    loader = Batches(rows, ids, 8, lambda: shuffled(24, 0, trainer.current_epoch))
-    trainer.fit(model, loader, Batches(rows, ids, 24), ckpt_path=ckpt, weights_only=True)
+    trainer.fit(model, batches(rows, ids, 8), batches(rows, ids, 24), ckpt_path=ckpt, weights_only=True)
     return model, watch, trainer
 
 
 def test_the_average_is_validated_kept_and_left_behind(tmp_path: Path) -> None:
     model, watch, _ = fit(tmp_path, 4)
     checkpoint = torch.load(tmp_path / "4.ckpt", weights_only=True)
-    seed_everything(0)
-    average = Toy().state_dict()["layer.weight"]
-    averages = []
+    average, averages = torch.zeros(3, 6), []
     for step, weight in enumerate(watch.weights, start=1):
-        decay = min(0.9, (1 + step) / (10 + step))
+        decay = min(0.9, (1 + step) / (10 + step)) if step > 1 else 0.0
         average = decay * average + (1 - decay) * weight
         averages.append(average)
     assert len(averages) == 12
     for epoch, validated in enumerate(watch.validated):
         assert torch.allclose(validated, averages[3 * epoch + 2], atol=1e-6)
-    assert torch.allclose(checkpoint["state_dict"]["net.layer.weight"], average, atol=1e-6)
-    assert torch.equal(checkpoint[RAW]["net.layer.weight"], watch.weights[-1])
-    assert torch.equal(model.state_dict()["net.layer.weight"], checkpoint["state_dict"]["net.layer.weight"])
-    assert {"net.norm.running_mean", "net.norm.running_var"} <= set(checkpoint[RAW])
-
-
-def test_after_the_fit_the_restored_weights_are_tested(tmp_path: Path) -> None:
-    model, watch, trainer = fit(tmp_path, 4)
-    with torch.no_grad():
-        model.net.layer.weight.fill_(7.0)  # type: ignore[union-attr,operator]
-    trainer.validate(model, Batches(torch.rand(24, 2, 3), torch.arange(24) % 3, 24), verbose=False)
-    assert watch.validated[-1].unique().tolist() == [7.0]
+    assert torch.allclose(checkpoint["state_dict"]["predictor.net.layer.weight"], average, atol=1e-6)
+    assert torch.equal(checkpoint["current_model_state"]["predictor.net.layer.weight"], watch.weights[-1])
+    assert torch.equal(
+        model.state_dict()["predictor.net.layer.weight"], checkpoint["state_dict"]["predictor.net.layer.weight"]
+    )
 
 
 def test_a_resumed_recipe_goes_on_to_the_bit(tmp_path: Path) -> None:
@@ -165,10 +152,10 @@ def test_a_resumed_recipe_goes_on_to_the_bit(tmp_path: Path) -> None:
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def test_mirror_average_and_standardisation_are_part_of_the_answer() -> None:
+def test_the_mirror_and_standardization_are_part_of_the_prediction() -> None:
     torch.manual_seed(0)
     net, make = nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), functools.partial(SGD, lr=0.1)
-    model = Classifier(net, make, 3, 0.0, None, Standardize("image", 2, 3), None, GRAY.mirror).eval()
+    model = Classifier(Predictor(net, Standardize("image", 2, 3), 1.0, GRAY), make, 3).eval()
     rows = torch.rand(5, 2, 3)
     assert torch.allclose(model(rows), model(rows.flip(2)), atol=1e-6)
     assert torch.allclose(model(rows), model(rows * 0.1 + 0.3), atol=1e-4)
@@ -183,26 +170,26 @@ def test_pixel_statistics_come_from_the_training_images_and_travel(config: Compo
 
     cfg = config(*SMALL, "data.standardize=pixel")
     train(cfg)
-    data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
+    data = build(to_plain(cfg.data), cfg.split_seed, cfg.seed)
     data.setup()
     state = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     pixels = torch.from_numpy(data.faces.images[data.indices["train"]])
-    assert torch.allclose(state["standardize.mean"], pixels.mean(dim=0), atol=1e-6)
-    model = build_classifier(cfg, build_net(cfg, data), data)
+    assert torch.allclose(state["predictor.standardize.mean"], pixels.mean(dim=0), atol=1e-6)
+    model = build_classifier(cfg, data)
     model.load_state_dict(state)
-    assert torch.equal(model.standardize.deviation, state["standardize.deviation"])  # type: ignore[arg-type]
+    assert torch.equal(model.predictor.standardize.deviation, state["predictor.standardize.deviation"])
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
 def test_a_schedule_ends_where_the_training_ends(config: Compose, tmp_path: Path, schedule: str) -> None:
-    cfg = config(*SMALL, f"schedule={schedule}", "optimizer=adamw", "callbacks=average", "trainer.max_epochs=3")
+    cfg = config(*SMALL, f"schedule={schedule}", "optimizer=adamw", "average_decay=0.9", "trainer.max_epochs=3")
     assert cfg.callbacks.early_stopping is None
     assert cfg.callbacks.plateau is None
     assert train(cfg)["epochs"] == 3
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     (state,) = last["lr_schedulers"]
     assert state["last_epoch"] == last["global_step"] == 3 * math.ceil(101 / 32)
-    assert RAW in last
+    assert "current_model_state" in last
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 255])
@@ -213,15 +200,3 @@ def test_the_pixel_guard_and_its_key(config: Compose, tmp_path: Path, scale: flo
             train(config(*small))
     result = train(config(*small, "data.pixel_guard=false"))
     assert result["status"] == "complete"
-
-
-LADDER = OmegaConf.load(CONF / "sweep" / "ladder.yaml").hydra.sweeper.params.experiment.split(",")
-
-
-@pytest.mark.parametrize("experiment", LADDER)
-def test_experiments_train(config: Compose, experiment: str) -> None:
-    small = [word for word in SMALL if not word.startswith("model.")]
-    result = train(config(f"experiment={experiment}", *small, "trainer.max_epochs=1"))
-    assert result["epochs"] == 1
-    assert (result["model"]["parameters"] == 218_503) == (experiment not in ("both_directions", "best", "cnn"))
-    assert result["data"]["validation_is_test"] == (experiment in ("lab", "lab_double_scaled"))

@@ -1,50 +1,79 @@
-"""Searches with Optuna: a total that a second start goes on to, and trials stopped early."""
+"""Searches with Optuna: trials that jobs draw themselves, go on with after a kill, and stop early."""
 
 import json
 from pathlib import Path
 
 import optuna
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
-from lfw_seq.search import JOURNAL, STUDY, distribution, storage
+from lfw_seq.cli import UsageError
+from lfw_seq.sweeps.search import JOURNAL, distributions, load_study, open_trial
 
 from .conftest import command
 
+SPACE = {
+    "model": {"size": [4, 8], "dropout": {"low": 0.0, "high": 0.6}},
+    "lr": {"low": 1e-4, "high": 1e-2, "log": True},
+}
+SEARCH = {"seed": 0, "n_startup_trials": 2, "prune_startup_trials": 1, "prune_warmup_epochs": 1, "space": SPACE}
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("x=interval(0.0, 0.6)", FloatDistribution(0.0, 0.6)),
-        ("x=tag(log, interval(1e-4, 1e-2))", FloatDistribution(1e-4, 1e-2, log=True)),
-        ("x=tag(int, interval(1, 8))", IntDistribution(1, 8)),
-        ("x=range(2, 9, 3)", IntDistribution(2, 8, step=3)),
-        ("x=choice(last, mean)", CategoricalDistribution(["last", "mean"])),
-        ("x=1,2", CategoricalDistribution([1, 2])),
-    ],
-)
-def test_hydras_sweeps_are_optunas_distributions(line: str, expected: BaseDistribution) -> None:
-    (override,) = OverridesParser.create().parse_overrides([line])
-    assert distribution(override) == expected
+
+def test_a_space_is_read_by_key() -> None:
+    assert distributions({**SPACE, "layers": {"low": 2, "high": 8, "step": 3}}) == {
+        "model.size": CategoricalDistribution([4, 8]),
+        "model.dropout": FloatDistribution(0.0, 0.6),
+        "lr": FloatDistribution(1e-4, 1e-2, log=True),
+        "layers": IntDistribution(2, 8, step=3),
+    }
+    with pytest.raises(UsageError, match=r"search\.space\.model\.size=4: expected a list"):
+        distributions({"model": {"size": 4}})
+
+
+def drawn(folder: Path, job: int) -> optuna.Trial:
+    return open_trial(folder, SEARCH, job, 0, "min")
+
+
+def test_a_job_keeps_what_it_drew_whatever_ended_it(tmp_path: Path) -> None:
+    whole = []
+    for job in range(5):
+        trial = drawn(tmp_path / "whole", job)
+        whole.append(trial.params)
+        trial.study.tell(trial.number, trial.params["lr"])
+    assert len({str(params) for params in whole}) == 5
+    for job in range(5):
+        killed = drawn(tmp_path / "killed", job)
+        assert killed.params == whole[job]  # as undisturbed
+        again = drawn(tmp_path / "killed", job)
+        assert again.params == whole[job]
+        again.study.tell(again.number, state=TrialState.FAIL)
+        third = drawn(tmp_path / "killed", job)
+        assert third.params == whole[job]
+        third.study.tell(third.number, third.params["lr"])
+    study = load_study(tmp_path / "killed", SEARCH, "min", 0)
+    assert sum(trial.state == TrialState.COMPLETE for trial in study.trials) == 5
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_to_its_total_and_stops_hopeless_trials(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_search_stops_hopeless_trials_and_takes_more(tmp_path: Path, launcher: str) -> None:
     words = (
         *("-m", "+sweep=tpe", "data=synthetic", "data.num_images=300", "trainer=cpu", "trainer.max_epochs=8"),
-        *("model.hidden_size=4,8", "hydra.sweep.dir=sweep"),
-        *("callbacks.pruning.n_warmup_epochs=1", "callbacks.pruning.n_startup_trials=2"),
+        *("search.space.model.hidden_size=[4,8]", "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}"),
+        *("search.prune_warmup_epochs=1", "search.prune_startup_trials=2", "callbacks=core"),
     )
     for total in (3, 9):
-        done = command(*words, f"hydra.sweeper.n_trials={total}", cwd=tmp_path)
+        done = command(*words, f"trial=range({total})", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        study = optuna.load_study(study_name=STUDY, storage=storage(tmp_path / "sweep" / JOURNAL))
+        study = load_study(tmp_path / "sweep", SEARCH, "min", 0)
         assert len(study.trials) == total
-        assert f"Best of {total} trials: val/loss {study.best_value:.4g}" in done.stdout
-    states = [trial.state.name for trial in study.trials]
-    assert set(states) == {"COMPLETE", "PRUNED"}
-    results = [json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/result.json")]
-    losses = {round(result["metrics"]["val/loss"], 6) for result in results}
-    assert round(study.best_value, 6) in losses
-    assert min(result["epochs"] for result in results) < 8
+        best = study.best_trial
+        assert f"Best of {total} trials: trial={best.user_attrs['job']} with {best.value:.4g}" in done.stdout
+    assert (tmp_path / "sweep" / JOURNAL).is_file()
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED"}
+    results = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/result.json")}
+    assert min(result["epochs"] for result in results.values()) < 8
+    (name,) = [name for name in results if name.startswith(f"trial={best.user_attrs['job']}-")]
+    assert results[name]["metrics"]["val/loss"] == pytest.approx(best.value)
+    assert results[name]["config"]["optimizer"]["lr"] == best.params["optimizer.lr"]

@@ -1,7 +1,8 @@
-"""What TensorBoard itself serves of a small sweep, read over HTTP, and that looking changes no number."""
+"""What TensorBoard serves of a small sweep, over HTTP and in a browser; and that display changes no number."""
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,46 +16,36 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
-from torch import nn
-from torch.nn import functional
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lfw_seq import runs
-from lfw_seq.callbacks.gates import mean_gates
-from lfw_seq.callbacks.gradients import row_gradients, saliency
-from lfw_seq.callbacks.hparams import chosen
-from lfw_seq.callbacks.periodic import Periodic
-from lfw_seq.callbacks.projector import last_features
-from lfw_seq.checkpoints import WholeCheckpointIO
-from lfw_seq.command import CONF
-from lfw_seq.inference import accuracy_by_step
-from lfw_seq.models.recurrent import RecurrentReader
+from lfw_seq.runs import folder as runs
 from lfw_seq.train import train
+from lfw_seq.training.callbacks.scalars import Scalars
+from lfw_seq.training.callbacks.summary import settings
 
-from .conftest import SMALL, Compose
-from .test_sweeps import Killed, killed_after, outcome
+from .conftest import SMALL, Compose, command
 
-LOOKING = (*SMALL[:-1], "look.every_n_epochs=1", "look.time_share=1")
+DISPLAY = (*SMALL[:-1], "display.figures.every_n_epochs=2", "display.scalars.histograms=true")
 ROOT = Path(__file__).resolve().parent.parent
-MEASURES = ("loss", "accuracy", "macro_f1", "auroc")
-RUNS = ("outputs/plain", "multirun/s/gru")
-PEOPLE = [f"Person {index}" for index in range(1, 8)]
+CURVES = ("accuracy", "loss", "macro_f1")
+MORE = ("auroc", "balanced_accuracy", "macro_precision", "macro_recall", "weighted_f1")
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a TensorBoard, started as `make tensorboard` starts it, on a plain run and one of a sweep."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, Path]]]:
+    """The address of a TensorBoard, started as `make tensorboard` starts it on a sweep, and the sweep's runs."""
     home = tmp_path_factory.mktemp("home")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        for folder, *options in (("outputs/plain",), ("multirun/s/gru", "model=gru", "optimizer.lr=0.01", "seed=1")):
-            train(compose("train", [*LOOKING, f"run_dir={home / folder}", *options]))
+    done = command("-m", *DISPLAY, "model=lstm,gru", "hydra.sweep.dir=multirun/s", cwd=home)
+    assert done.returncode == 0, done.stderr
+    folders = {path.parent.relative_to(home).as_posix(): path.parent for path in home.glob("multirun/s/*/result.json")}
+    assert len(folders) == 2
     found = re.search(r"^tensorboard:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert found
     *before, start = [line.lstrip("\t@") for line in found[1].splitlines()]
     for line in before:
         subprocess.run(line, shell=True, cwd=home, check=True)
-    words = start.replace("$(BIN)/tensorboard", f"{sys.executable} -m tensorboard.main").replace("$(ARGS)", "--port=0")
+    words = start.replace("$(BIN)/python", sys.executable).replace("$(ARGS)", "--port=0")
     with subprocess.Popen(words.split(), cwd=home, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
@@ -62,10 +53,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline:  # it reads one run after the other, while it serves
                 tags = ask(address, "scalars/tags")
-                if all("hp/test_auroc" in tags.get(run, ()) for run in RUNS):
+                if all("result_more/auroc_test" in tags.get(f"{run}/test", ()) for run in folders):
                     break
                 time.sleep(0.2)
-            yield address
+            yield address, folders
         finally:
             process.terminate()
 
@@ -74,9 +65,8 @@ def fetch(address: str, route: str, body: Any = None, **query: Any) -> bytes:
     """What a plugin answers."""
     url = f"{address}data/{route}?{urllib.parse.urlencode(query)}".rstrip("?")
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(
-        urllib.request.Request(url, data, {"Content-Type": "application/json"}), timeout=60
-    ) as answer:
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 
 
@@ -84,235 +74,151 @@ def ask(address: str, route: str, body: Any = None, **query: Any) -> Any:
     return json.loads(fetch(address, f"plugin/{route}", body, **query))
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_scalars_stand_at_their_epochs(served: str, run: str) -> None:
-    tags = ask(served, "scalars/tags")
-    assert set(RUNS) <= tags.keys()
-    by_epoch = [f"{stage}/{name}" for stage in ("train", "val") for name in MEASURES]
-    for tag in (*by_epoch, "train/lr", "train/gradient_norm", "train/images_per_second"):
-        points = ask(served, "scalars/scalars", run=run, tag=tag)
-        assert [step for _, step, _ in points] == [1, 2], tag
-        assert all(value > 0 or "f1" in tag or "accuracy" in tag for _, _, value in points), tag
-    for tag in [f"test/{name}" for name in MEASURES]:
-        assert len(ask(served, "scalars/scalars", run=run, tag=tag)) == 1, tag
-    layout = ask(served, "custom_scalars/layout")
-    text = json.dumps(layout)
-    for name in MEASURES:
-        assert f"^train/{name}$" in text
-        assert f"^val/{name}$" in text
+def test_train_and_val_share_charts_and_the_curves_come_first(served: tuple[str, dict[str, Path]]) -> None:
+    address, folders = served
+    tags = ask(address, "scalars/tags")
+    for run, folder in folders.items():
+        curves = {f"curves/{name}" for name in CURVES} | {f"metrics/{name}" for name in MORE}
+        assert tags[f"{run}/val"].keys() == curves
+        extra = {f"optimization/{name}" for name in ("lr", "gradient_norm", "images_per_second")}
+        assert tags[f"{run}/train"].keys() == curves | extra
+        for stage in ("train", "val"):
+            for tag in tags[f"{run}/{stage}"]:
+                points = ask(address, "scalars/scalars", run=f"{run}/{stage}", tag=tag)
+                assert [step for _, step, _ in points] == [1, 2], tag
+                assert all(value > 0 or tag[-2:] in ("f1", "cy", "on", "ll") for _, _, value in points), tag
+        result = json.loads((folder / "result.json").read_text())
+        losses = ask(address, "scalars/scalars", run=f"{run}/val", tag="curves/loss")
+        assert losses[result["best_epoch"] - 1][2] == pytest.approx(result["metrics"]["val/loss"], abs=1e-6)
+        for tag in tags[f"{run}/test"]:
+            name, stage = tag.partition("/")[2].rsplit("_", 1)
+            ((_, step, value),) = ask(address, "scalars/scalars", run=f"{run}/test", tag=tag)
+            assert (step, value) == (2, pytest.approx(result["metrics"][f"{stage}/{name}"], abs=1e-6))
+        assert len(tags[f"{run}/test"]) == 2 * len(curves)
+    charts = sorted({tag for run in tags.values() for tag in run})
+    assert charts[:3] == [f"curves/{name}" for name in CURVES]  # TensorBoard sorts by name
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_images_are_pictures(served: str, run: str) -> None:
-    tags = ask(served, "images/tags")[run]
-    answered = ("confusion", "confusion_by_row", "roc", "precision_recall", "reliability", "mistakes")
-    rows = ["rows/gradient", "rows/saliency", "rows/accuracy", *(["rows/gates"] if run == RUNS[0] else [])]
-    for tag in ("inputs/as_read", *rows, *(f"{stage}/{name}" for stage in ("val", "test") for name in answered)):
-        samples = ask(served, "images/images", run=run, tag=tag, sample=0)
-        assert tag in tags
-        assert samples, tag
-        picture = np.asarray(
-            Image.open(BytesIO(fetch(served, f"plugin/images/individualImage?{samples[-1]['query']}")))
-        )
-        assert picture.shape[0] > 200, tag
-        assert picture.shape[1] > 200, tag
-        assert len(np.unique(picture)) > 20, tag  # not a blank one
-    assert ("rows/gates" in tags) == (run == RUNS[0])  # a GRU has none
-    assert {f"precision_recall/{name}" for name in PEOPLE} <= ask(served, "pr_curves/tags")[run].keys()
+def test_figures_graph_projector_and_texts(served: tuple[str, dict[str, Path]]) -> None:
+    address, folders = served
+    drawn = {"confusion", "confusion_shares", "roc_and_precision_recall", "reliability", "mistakes"}
+    drawn |= {"accuracy_by_step", "gates", "gradient_by_step", "saliency", "inputs_as_read"}
+    for run, folder in folders.items():
+        expected = {f"plots/{name}" for name in drawn if name != "gates" or "lstm" in run}  # a GRU has other gates
+        for stage in ("val", "test"):
+            tags = ask(address, "images/tags")[f"{run}/{stage}"]
+            assert tags.keys() == expected
+            for tag in tags:
+                samples = ask(address, "images/images", run=f"{run}/{stage}", tag=tag, sample=0)
+                assert [sample["step"] for sample in samples] == [2], tag
+                query = samples[-1]["query"]
+                picture = np.asarray(Image.open(BytesIO(fetch(address, f"plugin/images/individualImage?{query}"))))
+                assert min(picture.shape[:2]) > 200, tag
+                assert len(np.unique(picture)) > 20, tag  # not a blank one
+        assert f"{run}/test" in ask(address, "graphs/info")
+        assert f"{run}/test" in ask(address, "projector/runs")
+        (table,) = folder.glob("test/*/projector/metadata.tsv")
+        assert len(table.read_text().splitlines()) == 1 + 28
+        texts = {tag: ask(address, "text/text", run=f"{run}/test", tag=f"{tag}/text_summary")[0]["text"]
+                 for tag in ("result", "settings")}  # fmt: skip
+        assert "hidden_size: 8" in texts["settings"]
+        assert "<td>majority_rate</td>" in texts["result"]
+        assert "nan" not in texts["result"]
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_histograms_graph_and_projector(served: str, run: str) -> None:
-    tags = ask(served, "histograms/tags")[run]
-    parameters = [f"layers.{layer}.{part}_l0" for layer in (0, 1) for part in ("weight_ih", "weight_hh", "bias_ih")]
-    for name in (*parameters, "head.weight", "head.bias"):
-        for kind in ("weights", "gradients"):
-            points = ask(served, "histograms/histograms", run=run, tag=f"{kind}/{name}")
-            assert {1, 2} <= {point[1] for point in points}, name
-            assert tags[f"{kind}/{name}"]
-    assert ask(served, "graphs/info")[run]["run_graph"] is True
-    graph = fetch(served, "plugin/graphs/graph", run=run, large_attrs_key="x").decode()
-    assert ("lstm" if run == RUNS[0] else "gru") in graph
-    (point,) = ask(served, "projector/info", run=run)["embeddings"]
-    assert point["tensorShape"] == [28, 8]
-    name = point["tensorName"]
-    header, *people = fetch(served, "plugin/projector/metadata", run=run, name=name).decode().splitlines()
-    assert header == "person\tpredicted\tanswer"
-    assert len(people) == 28
-    assert {row.split("\t")[0] for row in people} <= set(PEOPLE)
-    assert {row.split("\t")[2] for row in people} <= {"right", "wrong"}
-    sprites = Image.open(BytesIO(fetch(served, "plugin/projector/sprite_image", run=run, name=name)))
-    assert sprites.size == (192, 192)  # 6 x 6 squares of 32
-    numbers = np.frombuffer(fetch(served, "plugin/projector/tensor", run=run, name=name), dtype=np.float32)
-    assert len(numbers) == 28 * 8
-    assert np.isfinite(numbers).all()
-
-
-def test_hparams_compare_a_sweep_without_a_gap(served: str) -> None:
-    experiment = ask(served, "hparams/experiment", {"hparamsLimit": 0})
-    columns = {column["name"] for column in experiment["hparamInfos"]}
-    assert len(columns) >= 10
-    assert {"model.cell", "model.hidden_size", "optimizer.lr", "seed"} <= columns
-    metrics = {info["name"]["tag"] for info in experiment["metricInfos"]}
-    assert metrics == {f"hp/{stage}_{name}" for stage in ("val", "test") for name in MEASURES}
-    asked = {
-        "allowedStatuses": ["STATUS_SUCCESS"],
-        "colParams": [
-            *({"hparam": name, "includeInResult": True} for name in sorted(columns)),
-            *({"metric": {"tag": tag, "group": ""}, "includeInResult": True} for tag in sorted(metrics)),
-        ],
-        "startIndex": 0,
-        "sliceSize": 10,
-    }
-    groups = ask(served, "hparams/session_groups", asked)["sessionGroups"]
-    assert len(groups) == 2
+def test_hparams_compare_a_sweep(served: tuple[str, dict[str, Path]]) -> None:
+    address, folders = served
+    experiment = ask(address, "hparams/experiment", {"hparamsLimit": 0})
+    columns = [info["name"] for info in experiment["hparamInfos"]]
+    assert columns[:2] == ["model", "model.cell"]  # what differs comes first
+    assert [info["name"] for info in experiment["hparamInfos"] if info.get("differs")] == columns[:2]
+    assert {"seed", "optimizer.lr", "callbacks.plateau.patience", "trainer.max_epochs"} <= set(columns)
+    assert not {"model._target_", "run_dir", "data.data_home", "callbacks.resume.seed"} & set(columns)
+    metrics = [info["name"]["tag"] for info in experiment["metricInfos"]]
+    assert metrics[:6] == [f"result/{name}_{stage}" for name in CURVES for stage in ("test", "val")]
+    wanted = [{"hparam": name, "includeInResult": True} for name in columns]
+    query = {"allowedStatuses": ["STATUS_SUCCESS"], "colParams": wanted, "startIndex": 0, "sliceSize": 10}
+    groups = ask(address, "hparams/session_groups", query)["sessionGroups"]
+    assert {group["hparams"]["model"] for group in groups} == {"lstm", "gru"}
     for group in groups:
-        assert set(group["hparams"]) >= columns
         assert all(value not in (None, "") for value in group["hparams"].values())
         values = {metric["name"]["tag"]: metric["value"] for metric in group["metricValues"]}
-        assert values.keys() == metrics
-        assert all(value >= 0 for value in values.values())
-    assert {group["hparams"]["model.cell"] for group in groups} == {"lstm", "gru"}
-    assert {group["hparams"]["optimizer.lr"] for group in groups} == {0.001, 0.01}
-    for run in RUNS:
-        (point,) = ask(served, "scalars/scalars", run=run, tag="hp/test_accuracy")
-        assert point[2] == ask(served, "scalars/scalars", run=run, tag="test/accuracy")[0][2]
-        assert "hp_metric" not in ask(served, "scalars/tags")[run]
+        result = json.loads((folders[group["name"].removesuffix("/test")] / "result.json").read_text())
+        assert values["result/accuracy_val"] == pytest.approx(result["metrics"]["val/accuracy"], abs=1e-6)
 
 
-def test_looking_changes_nothing_not_even_after_a_kill(
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
+@pytest.mark.parametrize("tab", ["timeseries", "scalars", "images", "graphs", "text", "hparams"])
+def test_tabs_open_in_a_browser(served: tuple[str, dict[str, Path]], tab: str, tmp_path: Path) -> None:
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1400"]
+    dark = 0.0
+    for patience in (20, 40, 80):  # a busy machine draws late
+        more = [f"--virtual-time-budget={1000 * patience}", f"--screenshot={tmp_path / 'tab.png'}"]
+        line = ["chromium", *words, *more, f"{served[0]}#{tab}"]
+        subprocess.run(line, check=True, capture_output=True, timeout=240)
+        page = np.asarray(Image.open(tmp_path / "tab.png").convert("L"))[70:, 370:]  # without bar and list of runs
+        if (dark := float((page < 100).mean())) > 0.0005:  # something is written or drawn
+            break
+    assert dark > 0.0005
+
+
+class Killed(BaseException):
+    """Stands in for a kill."""
+
+
+def test_display_changes_no_number_not_even_after_a_kill(
     config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("trainer.max_epochs=3", "optimizer.lr=0.05", "augment=faces")
 
-    def numbers(run: str) -> dict[str, Any]:
-        found = outcome(tmp_path / run)
-        del found["result"]["config"], found["result"]["choices"]  # which name the callbacks
-        return found
+    def outcome(run: str) -> dict[str, Any]:
+        paths = (tmp_path / run / name for name in ("predictions.csv", "metrics.csv"))
+        checkpoint = torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)
+        weights = {name: value.tolist() for name, value in checkpoint["state_dict"].items()}
+        return {"texts": [path.read_bytes() for path in paths], "weights": weights}
 
-    train(config(*SMALL, *options))
-    plain = numbers("run")
-    looked = config(*LOOKING, *options, f"run_dir={tmp_path / 'looked'}")
-    assert runs.config_hash(looked) == plain["result"]["config_hash"]
-    train(looked)
-    assert numbers("looked") == plain
+    plain = train(config(*SMALL, *options))
+    shown = config(*DISPLAY, *options, f"run_dir={tmp_path / 'shown'}")
+    assert train(shown)["metrics"] == plain["metrics"]
+    assert runs.config_hash(shown) == plain["config_hash"]
+    assert outcome("shown") == outcome("run")
+    again = config(*DISPLAY, *options, f"run_dir={tmp_path / 'again'}")
     with monkeypatch.context() as patch:
-        patch.setattr(WholeCheckpointIO, "save_checkpoint", killed_after(2))
+
+        def killed(self: Scalars, trainer: Any, model: Any) -> None:
+            if trainer.current_epoch == 2:
+                raise Killed  # validation has been logged, and no checkpoint been written
+
+        patch.setattr(Scalars, "on_train_epoch_end", killed)
         with pytest.raises(Killed):
-            train(config(*LOOKING, *options, f"run_dir={tmp_path / 'resumed'}"))
-    train(config(*LOOKING, *options, f"run_dir={tmp_path / 'resumed'}"))
-    assert numbers("resumed") == plain
+            train(again)
+    assert train(again)["metrics"] == plain["metrics"]
+    assert outcome("again") == outcome("run")
+    for stage in ("train", "val"):
+        events = EventAccumulator(str(tmp_path / "again" / stage))
+        events.Reload()
+        assert [event.step for event in events.Scalars("curves/loss")] == [1, 2, 3]
+
+
+VARIANTS = [*(f"model={path.stem}" for path in sorted((ROOT / "conf" / "model").glob("*.yaml"))), "data.order=columns"]
+VARIANTS += [f"trainer.precision={name}" for name in ("64-true", "bf16-mixed", "bf16-true")]
+VARIANTS += ["test_mirror=true", "data.val_from=test", "experiment=recipe", "data.standardize=pixel"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("net", ["rnn", "mlp", "cnn", "residual", "row_conv", "two_readers", "windows"])
-def test_every_net_can_be_looked_at(config: Compose, tmp_path: Path, net: str) -> None:
-    width = () if net in ("cnn", "residual", "row_conv", "two_readers", "windows") else ("model.hidden_size=8",)
-    words = [word for word in LOOKING if not word.startswith("model.")]
-    train(config(*words, f"model={net}", *width, "trainer.max_epochs=1", "data.standardize=pixel"))
-    assert runs.read_result(tmp_path / "run")
+@pytest.mark.parametrize("change", VARIANTS)
+def test_every_net_can_be_displayed(config: Compose, tmp_path: Path, change: str) -> None:
+    train(config(*DISPLAY[:3], "trainer.max_epochs=1", change))
+    events = EventAccumulator(str(tmp_path / "run" / "test"))
+    events.Reload()
+    assert {"plots/saliency", "plots/mistakes"} <= set(events.Tags()["images"])
+    assert events.Tags()["graph"]
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "figures",
-        "photos",
-        "gradients",
-        "reading",
-        "gates",
-        "weights",
-        "speed",
-        "gradient_norm",
-        "charts",
-        "graph",
-        "projector",
-        "hparams",
-    ],
-)
-def test_each_can_be_left_out(config: Compose, key: str) -> None:
-    without = config(*LOOKING, f"callbacks.{key}=null")
-    assert without.callbacks[key] is None
-    assert runs.config_hash(without) == runs.config_hash(config(*LOOKING))
-
-
-def test_a_turn_is_passed_over_when_time_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, shown = [0.0], list[int]()
-    monkeypatch.setattr("lfw_seq.callbacks.periodic.time.process_time", lambda: clock[0])
-
-    class Slow(Periodic):
-        guess = 0.5
-
-        def _show(self, trainer: Any, model: Any, stage: str, step: int) -> None:
-            clock[0] += 2.0
-            shown.append(step)
-
-    class Stub:
-        current_epoch = 0
-
-    slow, stub = Slow(every_n_epochs=5, time_share=0.02), Stub()
-    slow.on_train_start(stub, stub)  # type: ignore[arg-type]
-    for stub.current_epoch in range(300):
-        clock[0] += 1.0
-        slow.on_train_epoch_end(stub, stub)  # type: ignore[arg-type]
-        assert slow.spent <= max(2.0, 0.02 * clock[0])
-    assert shown == [25, 200, 300]  # the guess of .5 s is affordable after 25 s, 2 s more at 200, and 4 at 300
-
-
-def reader(cell: str) -> RecurrentReader:
-    torch.manual_seed(0)
-    return RecurrentReader(5, 9, 3, cell, 6, 2, 0.3, False, "last", "torch").eval()
-
-
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_gradients_by_row_are_those_of_single_images(cell: str) -> None:
-    net, rows, labels = reader(cell), torch.rand(4, 9, 5), torch.tensor([0, 1, 2, 0])
-    found = row_gradients(net, rows, labels)
-    assert list(found) == ["pixels", "input of layer 2"]
-    norms = []
-    for row, label in zip(rows, labels, strict=True):
-        pixels = row[None].clone().requires_grad_()
-        functional.cross_entropy(net(pixels), label[None]).backward()
-        assert pixels.grad is not None
-        norms.append(pixels.grad[0].norm(dim=1))
-    assert np.allclose(found["pixels"], torch.stack(norms).mean(dim=0).numpy(), atol=1e-7)
-    net.zero_grad()
-    strength = saliency(net, rows, labels)
-    step = torch.zeros_like(rows)
-    step[:, 2, 3] = 1e-3
-    with torch.no_grad():
-        slope = (net(rows + step) - net(rows - step)).gather(1, labels[:, None]) / 2e-3
-    assert strength[2, 3] == pytest.approx(slope.abs().mean().item(), rel=1e-2)
-
-
-def test_gates_follow_the_equations() -> None:
-    layer, rows = nn.LSTM(5, 6, batch_first=True), torch.rand(4, 9, 5)
-    with torch.no_grad():
-        means = mean_gates(layer, rows)
-        weight, _, *biases = layer.all_weights[0]
-        first = torch.sigmoid(rows[:, 0] @ weight.T + sum(biases)).chunk(4, dim=1)
-    for part, name in ((0, "input"), (1, "forget"), (3, "output")):
-        assert means[name].shape == (9,)
-        assert means[name][0] == pytest.approx(first[part].mean().item(), abs=1e-6)
-
-
-def test_reading_stops_and_embeddings_are_the_heads_input() -> None:
-    net, rows = reader("lstm"), torch.rand(6, 9, 5)
-    with torch.no_grad():
-        labels = net(rows).argmax(dim=1)
-    found = accuracy_by_step(net, rows, labels, points=3)
-    assert list(found) == [4, 6, 9]
-    assert found[9] == 1.0
-    assert accuracy_by_step(nn.Sequential(nn.Flatten(), nn.Linear(45, 2)), rows, labels) == {}  # needs all rows
-    features = last_features(net, rows)
-    assert features is not None
-    assert torch.allclose(net.head(features), net(rows))
-
-
-def test_hyperparameters_are_words_and_numbers() -> None:
-    config = {"model": {"_target_": "a.b.Net", "size": 3, "reader": {"cell": "gru"}}, "flag": False, "none": None}
-    assert chosen(config, "model._target_") == "Net"
-    assert chosen(config, "model.size") == 3
-    assert chosen(config, "model.cell") == "gru"
-    assert chosen(config, "flag") == "False"
-    assert chosen(config, "none") == chosen(config, "model.no.such") == "none"
+def test_settings_are_words_and_numbers() -> None:
+    model = {"_target_": "a.b.Net", "size": 3, "reader": {"cell": "gru", "_partial_": True}}
+    callbacks = {"plateau": {"_target_": "c.P", "patience": 2, "mode": "min"}}
+    config = {"model": model, "schedule": None, "flag": False, "run_dir": ".", "callbacks": callbacks}
+    expected = {"model": "Net", "model.size": 3, "model.reader.cell": "gru", "schedule": "None", "flag": "False"}
+    assert settings(config, {}) == expected | {"callbacks.plateau.patience": 2}
+    assert settings(config, {"model": "gru"})["model"] == "gru"

@@ -1,1 +1,1 @@
-"""What `python -m lfw_seq.benchmark` times: one module a `what`, each with `measure(cfg)` that returns a `Report`."""
+"""What `python -m lfw_seq.benchmark` measures: one module a question, each with `plan(cfg)`, which returns a `Plan`."""

@@ -1,110 +1,113 @@
-"""An epoch of `lfw_seq.train`, whole, beside what a user would otherwise run, and beside its matrix products alone."""
+"""An epoch of `lfw_seq.train`, whole, beside the shortest PyTorch loop and Keras, on the same images."""
 
-from __future__ import annotations
-
-import copy
-from pathlib import Path
+import os
+from functools import partial
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
-from omegaconf import DictConfig
+import torch
+from lightning.pytorch.callbacks import LambdaCallback
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from lfw_seq.benchmarks.loops import augmentation, bare_loop, clocked, keeping_loop, matrix_products
-from lfw_seq.benchmarks.peers import BACKENDS, Peer, missing
-from lfw_seq.benchmarks.turns import Contender, Cost, Report, now
-from lfw_seq.build import build_classifier, build_net, build_trainer
-from lfw_seq.data.module import build
-from lfw_seq.errors import UsageError
-from lfw_seq.models.recurrent import RecurrentReader
-from lfw_seq.runs import plain
+from lfw_seq.benchmarks.timing import Cost, Plan, mean_cost, read_clocks, run_process, unavailable
+from lfw_seq.data.module import FaceRows
+from lfw_seq.data.module import build as build_data
+from lfw_seq.runs.checkpoint import pick_device
+from lfw_seq.runs.folder import to_plain
+from lfw_seq.training.build import build_classifier, build_trainer, prepare_process
+from lfw_seq.training.classifier import Classifier
 
-OURS, BARE, PRODUCTS = "ours, Lightning", "bare PyTorch loop", "matrix products alone"
-KEEPING = "bare loop with metrics, checkpoints"
-AUGMENTATION = "augmentation alone"
+OURS, OURS_BF16, BARE, BARE_BF16 = "ours", "ours in bf16", "shortest PyTorch loop", "that loop in bf16"
+KERAS = {"Keras on TensorFlow": "tensorflow", "Keras on JAX": "jax"}
 
 
-def measure(cfg: DictConfig) -> Report:
-    """Time turns of `cfg.epochs` epochs of each contender.
+def plan(cfg: DictConfig) -> Plan:
+    """A turn trains and validates for `cfg.epochs` in a new process; ours also logs and keeps all that a run does."""
+    cfg.run_dir = str(cfg.run_dir)  # its value, as no new process has Hydra's
+    data, _ = build(cfg)
+    arrays = [tensor.numpy() for stage in ("train", "val") for tensor in data.tensors[stage]]
+    work: dict[str, tuple[Any, ...]] = {OURS: (ours, "32-true"), OURS_BF16: (ours, "bf16-mixed")}
+    work |= {BARE: (bare_loop, False), BARE_BF16: (bare_loop, True)}
+    pairs = [(OURS, BARE), (OURS_BF16, BARE_BF16), (OURS_BF16, OURS), (BARE_BF16, BARE)]
+    notes = []
+    for name, backend in KERAS.items():
+        lack = unavailable("peers", "keras", backend)
+        if cfg.model.get("cell") != "lstm" or cfg.model.bidirectional or cfg.model.pooling != "last":
+            lack = "left out, only model=lstm has a counterpart in Keras"
+        if lack:
+            notes.append(f"{name}: {lack}")
+        else:
+            work[name] = (keras_fit, backend, *arrays)
+            pairs += [(name, OURS), (name, OURS_BF16)]
+    contenders = {name: partial(run_process, call, cfg, *args) for name, (call, *args) in work.items()}
+    title = f"An epoch of {len(arrays[0]):,} images in batches of {cfg.data.batch_size}"
+    return title, contenders, [(*pair, "seconds", "cpu_seconds") for pair in pairs], notes
 
-    All train the same sizes on the same batches; all but the matrix products validate. Ours also computes all metrics,
-    logs, watches and keeps two checkpoints: its turn ends when its files are written. One bare loop does so too.
 
-    Raises:
-        UsageError: the model is not the lab's kind of net.
-    """
-    data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
+def build(cfg: DictConfig) -> tuple[FaceRows, Classifier]:
+    """Data and classifier of a run."""
+    prepare_process(cfg.threads, cfg.seed)
+    data = build_data(to_plain(cfg.data), cfg.split_seed, cfg.seed)
     data.setup()
-    net = build_net(cfg, data)
-    if not isinstance(net, RecurrentReader) or cfg.model.cell != "lstm" or net.bidirectional:
-        raise UsageError(
-            f"model={cfg.model._target_}: expected model=lab or lstm, whose matrix products are known here"
-        )
-    cfg.trainer.max_epochs = 1 + (cfg.warm_up + cfg.rounds) * cfg.epochs
-    if cfg.callbacks.early_stopping:
-        cfg.callbacks.early_stopping.patience = cfg.trainer.max_epochs
-    classifier, trainer = build_classifier(cfg, net, data), build_trainer(cfg)
-    device = trainer.strategy.root_device
-    bare, keeping = (copy.deepcopy(net).to(device) for _ in range(2))
-    kept = TemporaryDirectory()
-    contenders = {
-        BARE: clocked(bare_loop(bare, classifier.optimizer, data, device), cfg.epochs, device),
-        KEEPING: clocked(
-            keeping_loop(keeping, classifier.optimizer, data, device, Path(kept.name)), cfg.epochs, device
-        ),
-        PRODUCTS: clocked(matrix_products(bare, data, device), cfg.epochs, device),
-    }
-    if classifier.augment is not None:  # part of our epoch, of no other
-        epoch = augmentation(classifier.augment, data, device)
-        contenders[AUGMENTATION] = clocked(epoch, cfg.epochs, device)
-    report = Report(
-        f"An epoch of {len(data.tensors['train'][1]):,} images in batches of {cfg.data.batch_size}, {device}"
-    )
-    report.notes += [f"{name}: left out, {lack}" for name, backend in BACKENDS.items() if (lack := missing(backend))]
-    peers = {name: Peer(cfg, data, backend) for name, backend in BACKENDS.items() if not missing(backend)}
-    try:
-        turns = Turns({**contenders, **peers}, cfg.rounds, cfg.warm_up, cfg.epochs)
-        trainer.callbacks.insert(0, turns)  # type: ignore[attr-defined]
-        trainer.fit(classifier, data)
-    finally:
-        for peer in peers.values():
-            peer.stop()
-        kept.cleanup()
-    report.costs = turns.costs
-    for name in (BARE, KEEPING, PRODUCTS):
-        report.compare(f"ours / {name}", OURS, name)
-    for name in peers:
-        report.compare(f"{name} / ours", name, OURS)
-    report.compare(f"{BARE} / {PRODUCTS}", BARE, PRODUCTS)
-    report.compare(f"{AUGMENTATION} / ours", AUGMENTATION, OURS)
-    return report
+    return data, build_classifier(cfg, data)
 
 
-class Turns(Callback):
-    """Lets the other contenders run between epochs of ours.
+def ours(cfg: DictConfig, precision: str) -> Cost:
+    """Train as `lfw_seq.train` does, into a run folder."""
+    OmegaConf.set_struct(cfg, False)
+    starts: list[Cost] = []
+    clocks = LambdaCallback(on_train_epoch_start=lambda *_: starts.append(read_clocks()))
+    with TemporaryDirectory() as folder:
+        trainer = {"precision": precision, "max_epochs": cfg.epochs + 2}
+        cfg.merge_with({"run_dir": folder, "trainer": trainer, "callbacks": {"early_stopping": None}})
+        data, classifier = build(cfg)
+        build_trainer(cfg, more=[clocks]).fit(classifier, data)
+    return mean_cost(starts[1:])  # the first epoch warms up
 
-    Attributes:
-        costs: seconds an epoch, one a round; those of the warm-up are left out.
-    """
 
-    def __init__(self, others: dict[str, Contender], rounds: int, warm_up: int, epochs: int) -> None:
-        self.others, self.rounds, self.warm_up, self.epochs = others, rounds, warm_up, epochs
-        self.costs: dict[str, list[Cost]] = {name: [] for name in (OURS, *others)}
-        self.started: Cost | None = None
+def bare_loop(cfg: DictConfig, bf16: bool) -> Cost:
+    """The shortest loop that trains the same net on the same images and validates it."""
+    data, classifier = build(cfg)
+    device = pick_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
+    predictor = classifier.predictor.to(device)
+    optimizer = classifier.optimizer(predictor.net.parameters())
+    train, val = ([tensor.to(device) for tensor in data.tensors[stage]] for stage in ("train", "val"))
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End our turn, run the others, begin our next."""
-        turn, within = divmod(trainer.current_epoch, self.epochs)
-        if within:
-            return
-        if self.started is not None:
-            if hasattr(trainer.strategy.checkpoint_io, "wait"):
-                trainer.strategy.checkpoint_io.wait()
-            self._keep(turn - 1, OURS, now(trainer.strategy.root_device).since(self.started).of(self.epochs))
-        if turn < self.warm_up + self.rounds:
-            for name, other in self.others.items():
-                self._keep(turn, name, other())
-            self.started = now(trainer.strategy.root_device)
+    def loss(rows: Tensor, ids: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return cross_entropy(predictor(rows), ids)
 
-    def _keep(self, turn: int, name: str, cost: Cost) -> None:
-        if turn >= self.warm_up:
-            self.costs[name].append(cost)
+    starts = []
+    for _ in range(cfg.epochs + 2):
+        starts.append(read_clocks())
+        predictor.train()
+        for batch in torch.randperm(len(train[1]), device=device).split(cfg.data.batch_size):
+            optimizer.zero_grad()
+            loss(train[0][batch], train[1][batch]).backward()
+            optimizer.step()
+        predictor.eval()
+        with torch.no_grad():
+            loss(*val).item()
+    return mean_cost(starts[1:])  # the first epoch warms up
+
+
+def keras_fit(cfg: DictConfig, backend: str, rows: Any, ids: Any, *val: Any) -> Cost:
+    """Train the lab's net in Keras on rows (N, T, F) and ids (N,), arrays, and validate on two more."""
+    xla = f"--xla_cpu_multi_thread_eigen={str(cfg.threads > 1).lower()} intra_op_parallelism_threads={cfg.threads}"
+    os.environ.update(KERAS_BACKEND=backend, CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", XLA_FLAGS=xla)
+    os.environ.update(TF_NUM_INTRAOP_THREADS=str(cfg.threads), TF_NUM_INTEROP_THREADS="1")
+    import keras  # its backend is chosen at the import
+
+    layers: list[Any] = [keras.Input(rows.shape[1:])]
+    for number in range(1, cfg.model.num_layers + 1):
+        layers.append(keras.layers.LSTM(cfg.model.hidden_size, return_sequences=number < cfg.model.num_layers))
+        layers.append(keras.layers.Dropout(cfg.model.dropout))
+    model = keras.Sequential([*layers, keras.layers.Dense(int(ids.max()) + 1, activation="softmax")])
+    model.compile(keras.optimizers.Adam(cfg.optimizer.lr), "sparse_categorical_crossentropy")
+    starts: list[Cost] = []
+    clocks = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: starts.append(read_clocks()))
+    sizes = {"batch_size": cfg.data.batch_size, "validation_batch_size": len(val[0]), "epochs": cfg.epochs + 2}
+    model.fit(rows, ids, validation_data=val, callbacks=[clocks], verbose=0, **sizes)
+    return mean_cost(starts[1:])  # the first epoch warms up

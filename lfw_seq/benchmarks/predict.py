@@ -1,85 +1,64 @@
-"""Images a second by batch size: the net in PyTorch, and in onnxruntime where it is installed."""
+"""Images a second by batch size: a run's predictor in PyTorch, and in onnxruntime where it is installed."""
 
-from __future__ import annotations
-
-import importlib.util
-import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from lfw_seq.benchmarks.turns import Contender, Cost, Report, in_turn, now
-from lfw_seq.build import build_classifier, build_net
-from lfw_seq.data.module import build
-from lfw_seq.export import INPUT, write_onnx
-from lfw_seq.runs import plain
+from lfw_seq.benchmarks.epoch import build
+from lfw_seq.benchmarks.timing import Cost, Plan, mean_cost, read_clocks, unavailable
+from lfw_seq.runs.formats import INPUT, write_onnx
 
-BATCHES = (1, 8, 32, 128, 512)
-LEAST = 512  # images a turn
+SIZES = (1, 32, 512)
+Engine = Callable[[Tensor], Any]  # rows (B, T, F) to an array of probabilities (B, C)
 
 
-def measure(cfg: DictConfig) -> Report:
-    """Time the probabilities of images that are decoded already: a forward pass of the classifier, untrained."""
-    data = build(plain(cfg.data), cfg.split_seed, cfg.seed)
-    data.setup()
-    classifier = build_classifier(cfg, build_net(cfg, data), data)
-    net = nn.Sequential(classifier, nn.Softmax(dim=1)).eval()
-    rows = data.tensors["train"][0][:LEAST]  # (N, T, F)
-    engines: dict[str, Callable[[Tensor], Any]] = {"PyTorch": net}
-    report = Report("Probabilities of an image")
-    lacking = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if lacking:
-        report.notes.append(f"onnxruntime: left out, no {' and no '.join(lacking)}: pip install onnx onnxruntime")
-    else:
-        engines["onnxruntime"] = onnx_session(net, rows, cfg.threads)
-    contenders = {
-        f"{name}, batches of {size}": reading(engine, rows, size)
-        for size in BATCHES
-        for name, engine in engines.items()
-    }
-    with torch.inference_mode():
-        report.costs = in_turn(contenders, cfg.rounds, cfg.warm_up)
-    for name, costs in report.costs.items():
-        report.figures[f"images a second, {name}"] = 1 / sorted(cost.wall for cost in costs)[len(costs) // 2]
-    return report
+def plan(cfg: DictConfig) -> Plan:
+    """A turn predicts 512 decoded images in batches, by an untrained net on the CPU."""
+    data, classifier = build(cfg)
+    net, rows = nn.Sequential(classifier.predictor, nn.Softmax(dim=1)).eval(), data.tensors["train"][0][: max(SIZES)]
+
+    @torch.inference_mode()
+    def in_torch(rows: Tensor, bf16: bool = False) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return net(rows).float().numpy()
+
+    engines: dict[str, Engine] = {"PyTorch": in_torch, "PyTorch in bf16": partial(in_torch, bf16=True)}
+    lack = unavailable("export", "onnx", "onnxruntime")
+    engines |= {} if lack else onnx_engines(net, rows, cfg.threads)
+    contenders = {f"{name}, {n}": partial(predict, run, rows, n) for name, run in engines.items() for n in SIZES}
+    pairs = [(name, f"PyTorch, {name.partition(', ')[2]}", "images_per_second") for name in contenders]
+    notes = [f"{name}: within {abs(run(rows) - in_torch(rows)).max():.1e}" for name, run in engines.items()]
+    notes += [f"onnxruntime: {lack}"] if lack else []
+    return "Probabilities of 512 images, by batch size", contenders, pairs[len(SIZES) :], notes
 
 
-def reading(engine: Callable[[Tensor], Any], rows: Tensor, size: int) -> Contender:
-    """A contender that reads all rows in batches, and says what an image took."""
-
-    def turn() -> Cost:
-        started = now()
-        for batch in rows.split(size):
-            engine(batch)
-        return now().since(started).of(len(rows))
-
-    return turn
+def predict(engine: Engine, rows: Tensor, size: int) -> Cost:
+    """The cost of predicting all rows in batches, and images a second."""
+    start = read_clocks()
+    for batch in rows.split(size):
+        engine(batch)
+    cost = mean_cost([start, read_clocks()])
+    return cost | {"images_per_second": len(rows) / cost["seconds"]}
 
 
-def onnx_session(net: nn.Module, rows: Tensor, threads: int) -> Callable[[Tensor], Any]:
-    """The same net in onnxruntime.
+def onnx_engines(net: nn.Module, rows: Tensor, threads: int) -> dict[str, Engine]:
+    """The net in onnxruntime, in float32 and with weights of eight bits (dynamic quantization)."""
+    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime.quantization import quantize_dynamic
 
-    Raises:
-        RuntimeError: its probabilities differ by more than 1e-5.
-    """
-    import onnxruntime
+    def run(session: Any, rows: Tensor) -> Any:
+        return session.run(None, {INPUT: rows.numpy()})[0]
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.onnx"
-        write_onnx(net, rows, path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def run(batch: Tensor) -> Any:
-        return session.run(None, {INPUT: batch.numpy()})[0]
-
-    with torch.inference_mode():
-        difference = float(abs(run(rows) - net(rows).numpy()).max())
-    if difference > 1e-5:
-        raise RuntimeError(f"onnxruntime's probabilities differ by {difference:g}")
-    return run
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    with TemporaryDirectory() as folder:
+        files = {"ONNX": Path(folder, "float32.onnx"), "ONNX in int8": Path(folder, "int8.onnx")}
+        write_onnx(net, rows, files["ONNX"])
+        quantize_dynamic(*files.values())
+        return {name: partial(run, InferenceSession(path, options)) for name, path in files.items()}

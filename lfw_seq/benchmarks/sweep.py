@@ -1,27 +1,26 @@
-"""Sixteen short trainings as a sweep: one after the other in one process, and side by side in two."""
+"""Short trainings: by two workers, in one process, and as so many commands."""
 
-from tempfile import TemporaryDirectory
+import shlex
+from functools import partial
 
 from omegaconf import DictConfig
 
-from lfw_seq.benchmarks.start import process, typed
-from lfw_seq.benchmarks.turns import Report, in_turn, spread
+from lfw_seq.benchmarks.timing import Plan, run_command, train_command, unavailable
 
-JOBS = 16
-SHORT = ("data=synthetic", "trainer=cpu", "trainer.max_epochs=5")  # what is typed comes after these, and wins
-LAUNCHERS = {"one process": (), "two workers": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")}
+TWO, ONE, SINGLE = "two workers by hydra/launcher=joblib", "one process", "single commands"
 
 
-def measure(cfg: DictConfig) -> Report:
-    """Time both in turn, each from the command to its last line, Python's start included."""
-    report = Report(f"{JOBS} short trainings, from the command to its last line")
-    words = (*SHORT, *typed(), f"seed=range({JOBS})", f"threads={cfg.threads}", "hydra.sweep.dir={number}")
-    line = ["-m", "lfw_seq.train", "-m", *words]
-    with TemporaryDirectory() as folder:
-        contenders = {name: process([*line, *launcher], folder, {}) for name, launcher in LAUNCHERS.items()}
-        report.costs = in_turn(contenders, cfg.rounds, cfg.warm_up)
-    one, two = LAUNCHERS
-    report.compare(f"{two} / {one}", two, one)
-    for name, costs in report.costs.items():
-        report.figures[f"cores in use by {name}"] = spread([cost.cpu / cost.wall for cost in costs])["median"]
-    return report
+def plan(cfg: DictConfig) -> Plan:
+    """Each from the command to its last line, Python's start included."""
+    words = ("data=synthetic", "trainer=cpu", "trainer.max_epochs=5")
+    single, sweep = train_command(*words), train_command("-m", *words, f"seed=range({cfg.runs})")
+    lines = {
+        ONE: sweep,
+        SINGLE: ["sh", "-ec", f"for seed in $(seq {cfg.runs}); do {shlex.join(single)} seed=$seed; done"],
+    }
+    pairs = [(ONE, SINGLE, "seconds")]
+    if not (lack := unavailable("joblib", "hydra_plugins", "hydra_plugins.hydra_joblib_launcher")):
+        lines[TWO] = [*sweep, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+        pairs += [(TWO, ONE, "seconds"), (TWO, SINGLE, "seconds")]
+    contenders = {name: partial(run_command, line) for name, line in lines.items()}
+    return f"{cfg.runs} short trainings", contenders, pairs, [f"{TWO}: {lack}"] if lack else []

@@ -1,27 +1,33 @@
 """Training faces changed at random, a whole batch at a time.
 
-Shape legend: B batch, C colours, H image rows, W pixels a row, T steps of the sequence, F features a step, P people.
+Shape legend: B batch, C colors, H image rows, W pixels a row, T steps of the sequence, F features a step, P people.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.distributions import Beta
 from torch.nn import functional
 
+from lfw_seq.cli import check_real
+from lfw_seq.data.batches import Batch
 from lfw_seq.data.layout import Layout
-from lfw_seq.errors import check_real
 
-Batch = tuple[Tensor, Tensor]
+MOST = {
+    "mirror": 1, "shift": 0.5, "rotation": 180, "scale": 0.9, "brightness": 10, "contrast": 1, "cutout": 1,
+    "cutout_size": 1, "mixup": 100,
+}  # fmt: skip
 
 
+@dataclass(frozen=True)
 class Augment:
     """Mirrors, moves, turns, lights, covers and mixes images. A value of 0 leaves that out.
 
     Every image draws its own values, from torch's global generator of the batch's device. Moves, turns and scales are
     one bilinear resampling; what comes from outside repeats the edge. Brightness and contrast are in units of the
-    image's own spread, so that they mean the same whether pixels are standardised or not; pixels may leave [0, 1].
+    image's own spread, so that they mean the same whether pixels are standardized or not; pixels may leave [0, 1].
 
     Attributes:
         layout: where the pixels of an image lie in its sequence.
@@ -38,47 +44,24 @@ class Augment:
             with a share from Beta(alpha, alpha).
     """
 
-    def __init__(
-        self,
-        layout: Layout,
-        num_classes: int,
-        mirror: float,
-        shift: float,
-        rotation: float,
-        scale: float,
-        brightness: float,
-        contrast: float,
-        cutout: float,
-        cutout_size: float,
-        mixup: float,
-    ) -> None:
-        for name, value, most in (
-            ("mirror", mirror, 1),
-            ("shift", shift, 0.5),
-            ("rotation", rotation, 180),
-            ("scale", scale, 0.9),
-            ("brightness", brightness, 10),
-            ("contrast", contrast, 1),
-            ("cutout", cutout, 1),
-            ("cutout_size", cutout_size, 1),
-            ("mixup", mixup, 100),
-        ):
-            check_real(f"augment.{name}", value, 0, math.nextafter(most, math.inf))
-        self.layout, self.num_classes = layout, num_classes
-        self.mirror, self.shift, self.rotation, self.scale = mirror, shift, math.radians(rotation), scale
-        self.brightness, self.contrast = brightness, contrast
-        self.cutout, self.cutout_size, self.mixup = cutout, cutout_size, mixup
+    layout: Layout
+    num_classes: int
+    mirror: float
+    shift: float
+    rotation: float
+    scale: float
+    brightness: float
+    contrast: float
+    cutout: float
+    cutout_size: float
+    mixup: float
+
+    def __post_init__(self) -> None:
+        for name, most in MOST.items():
+            check_real(f"augment.{name}", getattr(self, name), 0, math.nextafter(most, math.inf))
 
     def __call__(self, rows: Tensor, targets: Tensor) -> Batch:
-        """Change a batch.
-
-        Args:
-            rows: (B, T, F).
-            targets: ids (B,).
-
-        Returns:
-            Rows (B, T, F), and the ids (B,), or probabilities (B, P) with mixup.
-        """
+        """Change rows (B, T, F) with their ids (B,); with mixup, targets are probabilities (B, P)."""
         images = self.layout.images(rows)
         if self.mirror or self.shift or self.rotation or self.scale:
             images = self._move(images)
@@ -92,7 +75,7 @@ class Augment:
     def _move(self, images: Tensor) -> Tensor:
         """(B, C, H, W) mirrored, turned, scaled and shifted: one affine map an image, in units of half its sides."""
         height, width = images.shape[2:]
-        angle, size = self.rotation * uniform(images), 1 + self.scale * uniform(images)
+        angle, size = math.radians(self.rotation) * uniform(images), 1 + self.scale * uniform(images)
         side = torch.where(torch.rand_like(size) < self.mirror, -1.0, 1.0)
         cos, sin = angle.cos() / size, angle.sin() / size
         shift_x, shift_y = 2 * self.shift * uniform(images), 2 * self.shift * uniform(images)
@@ -108,13 +91,13 @@ class Augment:
         return (images - mean) * (1 + self.contrast * contrast) + mean + self.brightness * brightness * spread
 
     def _cover(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) with a rectangle anywhere, also partly outside, at the image's mean."""
+        """(B, C, H, W) with a rectangle anywhere, perhaps partly outside, at the image's mean."""
         covered = torch.rand(len(images), device=images.device) < self.cutout  # (B,)
         inside = []
         for size in images.shape[2:]:
-            centre = torch.rand(len(images), 1, device=images.device) * size
+            center = torch.rand(len(images), 1, device=images.device) * size
             place = torch.arange(size, device=images.device) + 0.5
-            inside.append((place - centre).abs() < self.cutout_size * size / 2)  # (B, H), (B, W)
+            inside.append((place - center).abs() < self.cutout_size * size / 2)  # (B, H), (B, W)
         mask = inside[0][:, :, None] & inside[1][:, None, :] & covered[:, None, None]  # (B, H, W)
         return torch.where(mask[:, None], images.mean(dim=(1, 2, 3), keepdim=True), images)
 

@@ -1,17 +1,17 @@
 """A user's own faces: root/<person>/<image>."""
 
+import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL
 
+from lfw_seq.cli import UsageError, check_bool, check_whole
+from lfw_seq.data import images
 from lfw_seq.data.cache import cached, listing
-from lfw_seq.data.faces import Faces, by_count
-from lfw_seq.data.images import person_files, read_image
-from lfw_seq.errors import UsageError, check_whole
+from lfw_seq.data.faces import Faces, by_count, check_memory
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Folder:
         height: rows of a face.
         width: pixels a row.
         crop: top, bottom, left, right to keep, as fractions of a photo; None keeps the largest
-            centred part with the shape height : width.
+            centered part with the shape height : width.
         color: keep red, green, blue.
         skip_unreadable: leave damaged files out instead of refusing.
         cache_dir: where decoded faces are kept.
@@ -36,40 +36,57 @@ class Folder:
     min_faces_per_person: int
     height: int
     width: int
-    crop: Sequence[float] | None
+    crop: list[float] | None
     color: bool
     skip_unreadable: bool
     cache_dir: str
 
     def __post_init__(self) -> None:
+        check_path("data.root", self.root)
+        check_path("data.cache_dir", self.cache_dir)
         check_whole("data.min_faces_per_person", self.min_faces_per_person)
         check_whole("data.height", self.height, 1, 4096)
         check_whole("data.width", self.width, 1, 4096)
-        if self.crop is not None:
-            inside = len(self.crop) == 4 and all(0 <= edge <= 1 for edge in self.crop)
-            if not inside or self.crop[0] >= self.crop[1] or self.crop[2] >= self.crop[3]:
-                raise UsageError(f"data.crop={self.crop}: expected [top, bottom, left, right] as fractions from 0 to 1")
+        check_bool("data.color", self.color)
+        check_bool("data.skip_unreadable", self.skip_unreadable)
+        edges = [0, 1, 0, 1] if self.crop is None else self.crop
+        if not isinstance(edges, list) or not all(is_range(part, 1, int, float) for part in (edges[:2], edges[2:])):
+            raise UsageError(f"data.crop={self.crop}: expected [top, bottom, left, right] as fractions from 0 to 1")
 
     def load(self) -> Faces:
         """Decode the photos, or take them from the cache.
 
         Raises:
-            UsageError: no such folder, nobody in it, or a damaged photo.
+            UsageError: no such folder, nobody in it, a damaged photo, or more photos than fit into memory.
         """
+        return self._load(images.person_files(self._root(), self.min_faces_per_person))
+
+    def strangers(self) -> Faces | None:
+        """The people with fewer photos than asked for, read the same way; None where there are none."""
+        known = set(images.person_files(self._root(), self.min_faces_per_person))
+        files = [name for name in images.person_files(self._root(), 1) if name not in known]
+        return self._load(files, strangers=True) if files else None
+
+    def _root(self) -> Path:
         root = Path(self.root).expanduser()
-        if not root.is_dir():
+        if not images.is_folder(root):
             raise UsageError(f"data.root={self.root}: no such folder; expected <root>/<person>/<image>")
-        files = person_files(root, self.min_faces_per_person)
-        decoding = {key: value for key, value in asdict(self).items() if key != "cache_dir"}
-        parameters = decoding | {"root": str(root.resolve()), "pillow": PIL.__version__}
-        return cached(self.cache_dir, parameters, listing(root, files), lambda: self._decode(root, files))
+        return root
+
+    def _load(self, files: list[str], strangers: bool = False) -> Faces:
+        root = self._root()
+        check_memory(str(root), len(files), self.height, self.width, 3 if self.color else 1)
+        decoder = hashlib.sha256(Path(images.__file__).read_bytes()).hexdigest()  # a changed one decodes again
+        more = {"root": str(root.resolve()), "cache_dir": "", "strangers": strangers}
+        more |= {"decoder": decoder, "pillow": PIL.__version__}
+        return cached(self.cache_dir, asdict(self) | more, listing(root, files), lambda: self._decode(root, files))
 
     def _decode(self, root: Path, files: list[str]) -> Faces:
         log.info("Decoding %s photos of %s", f"{len(files):,}", root)
-        images, kept = [], []
+        pixels, kept = [], []
         for name in files:
             try:
-                images.append(read_image(root / name, self.crop, self.height, self.width, self.color))
+                pixels.append(images.read_image(root / name, self.crop, self.height, self.width, self.color))
                 kept.append(name)
             except UsageError as error:
                 if not self.skip_unreadable:
@@ -78,4 +95,17 @@ class Folder:
         if not kept:
             raise UsageError(f"data.root={self.root}: none of its {len(files)} images can be read")
         labels, names = by_count([name.split("/")[0].replace("_", " ") for name in kept])
-        return Faces(np.stack(images), labels, names, tuple(kept), "folder")
+        return Faces(np.stack(pixels), labels, names, tuple(kept), "folder")
+
+
+def check_path(name: str, value: object) -> None:
+    """Raise UsageError unless `value` is text."""
+    if not isinstance(value, str):
+        raise UsageError(f"{name}={value}: expected a path")
+
+
+def is_range(value: object, most: int, *kinds: type) -> bool:
+    """Whether this is a list of two numbers of some kinds, rising inside [0, most]."""
+    if not isinstance(value, list) or len(value) != 2 or not all(type(edge) in kinds for edge in value):
+        return False
+    return bool(0 <= value[0] < value[1] <= most)

@@ -1,9 +1,11 @@
 """The LightningDataModule: from a source to batches of row sequences.
 
-Shape legend: T steps of the sequence, F features a step.
+Shape legend: N images, B batch, T steps of the sequence, F features a step.
 """
 
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,25 +13,38 @@ import torch
 from hydra.utils import instantiate
 from lightning import LightningDataModule
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from lfw_seq.data.batches import Batches, shuffled
+from lfw_seq.cli import UsageError, check_bool, check_choice, check_real, check_whole
+from lfw_seq.data.batches import Batch, loader, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
 from lfw_seq.data.layout import Layout
 from lfw_seq.data.sequences import ORDERS, sequences
 from lfw_seq.data.split import Split
 from lfw_seq.data.standardize import MODES, Standardize
-from lfw_seq.errors import check_choice, check_real, check_whole
 
 STAGES = ("train", "val", "test")
+SPLIT = [field.name for field in fields(Split) if field.name != "split_seed"]  # keys of conf/data/base.yaml
 READING = ("order", "pixel_guard", "pixel_scale", "standardize", "batch_size", "eval_batch_size")
+instantiate_source = partial(instantiate, _convert_="all")
 
 
 class FaceRows(LightningDataModule):
     """Split row sequences of faces.
 
     Attributes:
-        indices: the images of "train", "val" and "test", once `setup` has run.
+        source: of the faces.
+        split: into training, validation and test images.
+        order: of reading, see `lfw_seq.data.sequences`.
+        seed: of the order of the training batches.
+        faces: what the source gave; this and all below once `setup` has run.
+        indices: the images of "train", "val" and "test".
+        tensors: by stage, rows (N, T, F) in [0, 1], not yet multiplied by `pixel_scale`, and ids (N,).
     """
+
+    faces: Faces
+    indices: dict[str, np.typing.NDArray[np.int64]]
+    tensors: dict[str, Batch]
 
     def __init__(
         self,
@@ -45,35 +60,32 @@ class FaceRows(LightningDataModule):
     ) -> None:
         super().__init__()
         check_choice("data.order", order, ORDERS)
+        check_bool("data.pixel_guard", pixel_guard)
         check_real("data.pixel_scale", pixel_scale, 0, 256, open_low=True)
         check_choice("data.standardize", standardize, MODES)
-        check_whole("data.batch_size", batch_size)
-        check_whole("data.eval_batch_size", eval_batch_size)
+        check_whole("data.batch_size", batch_size, 1, 2**31 - 1)
+        check_whole("data.eval_batch_size", eval_batch_size, 1, 2**31 - 1)
         self.source, self.split, self.order, self.seed = source, split, order, seed
         self.pixel_guard, self.pixel_scale, self.standardize = pixel_guard, pixel_scale, standardize
         self.batch_sizes = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
-        self._faces: Faces | None = None
 
     def setup(self, stage: str | None = None) -> None:
-        """Load, check and split the faces, once."""
-        if self._faces is not None:
+        """Load, check and split the faces, once.
+
+        Raises:
+            UsageError: the source, the pixels or the split are not usable.
+        """
+        if hasattr(self, "faces"):
             return
         faces = self.source.load()
-        images = faces.images if self.pixel_scale == 1 else faces.images * np.float32(self.pixel_scale)
         if self.pixel_guard:
-            check_pixels(images)
+            check_pixels(faces.images if self.pixel_scale == 1 else faces.images * np.float32(self.pixel_scale))
         self.indices = dict(zip(STAGES, self.split.cut(faces.labels, faces.names), strict=True))
-        rows, labels = torch.from_numpy(sequences(images, self.order)), torch.from_numpy(faces.labels)
+        rows, labels = torch.from_numpy(sequences(faces.images, self.order)), torch.from_numpy(faces.labels)
         self.tensors = {stage: (rows[part], labels[part]) for stage, part in self.indices.items()}
         if self.split.val_from == "test":  # not a third copy
             self.tensors["val"] = self.tensors["test"]
-        self._faces = faces
-
-    @property
-    def faces(self) -> Faces:
-        """What the source gave, once `setup` has run."""
-        assert self._faces is not None
-        return self._faces
+        self.faces = faces
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,48 +99,61 @@ class FaceRows(LightningDataModule):
         return Layout(self.order == "columns", self.faces.images.shape[3] if self.faces.images.ndim == 4 else 1)
 
     def standardizer(self) -> Standardize:
-        """What standardises the rows, fitted to the training images."""
+        """What standardizes the rows, fitted to the training images as scaled by `pixel_scale`."""
         standardize = Standardize(self.standardize, *self.shape)
-        standardize.fit(self.tensors["train"][0])
+        rows = self.tensors["train"][0]
+        standardize.fit(rows if self.pixel_scale == 1 else rows * self.pixel_scale)
         return standardize
 
     def class_counts(self, stage: str) -> list[int]:
         """Images per person in a stage, in id order."""
         return torch.bincount(self.tensors[stage][1], minlength=len(self.faces.names)).tolist()
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """The training images, in another order each epoch."""
-        return self._batches("train")
+        return self._loader("train")
 
-    def val_dataloader(self) -> Batches | list[Batches]:
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """The validation images; an empty list where there are none, and Lightning then validates nothing."""
-        return self._batches("val") if self.split.val_from != "none" else []
+        return self._loader("val") if self.split.val_from != "none" else []
 
-    def test_dataloader(self) -> Batches:
+    def test_dataloader(self) -> DataLoader[Batch]:
         """The test images, in the order of `indices["test"]`."""
-        return self._batches("test")
+        return self._loader("test")
 
-    def _batches(self, stage: str) -> Batches:
-        assert self.trainer is not None
-        rows, labels = (tensor.to(self.trainer.strategy.root_device) for tensor in self.tensors[stage])
-        order = self._order if stage == "train" else None
-        return Batches(rows, labels, self.batch_sizes[stage], order, self.trainer.global_rank, self.trainer.world_size)
+    def _loader(self, stage: str) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        rows, labels = (tensor.to(trainer.strategy.root_device) for tensor in self.tensors[stage])
 
-    def _order(self) -> Tensor:
-        assert self.trainer is not None
-        return shuffled(len(self.tensors["train"][1]), self.seed, self.trainer.current_epoch)
+        def order() -> Tensor:
+            return shuffled(len(labels), self.seed, trainer.current_epoch)
+
+        return loader(rows, labels, self.batch_sizes[stage], order if stage == "train" else None)
 
 
-def build(data: dict[str, Any], split_seed: int, seed: int) -> FaceRows:
+def build(
+    data: dict[str, Any],
+    split_seed: int,
+    seed: int,
+    make_source: Callable[[dict[str, Any]], Source] = instantiate_source,
+) -> FaceRows:
     """The data module of a config.
 
     Args:
         data: the keys of `conf/data`: those of `Split` and `FaceRows`; the rest are the source's, its class the
             `_target_`.
         split_seed: which split.
-        seed: for the order of the batches.
+        seed: of the order of the training batches.
+        make_source: builds the source from its keys; for keys out of a file, one that trusts nothing.
+
+    Raises:
+        UsageError: a key is missing, or a value is not one of its values.
     """
     rest = dict(data)
-    split = Split(split_seed=split_seed, **{f.name: rest.pop(f.name) for f in fields(Split) if f.name != "split_seed"})
-    reading = {key: rest.pop(key) for key in READING}
-    return FaceRows(instantiate(rest, _convert_="all"), split, seed=seed, **reading)
+    try:
+        split = Split(split_seed=split_seed, **{key: rest.pop(key) for key in SPLIT})
+        reading = {key: rest.pop(key) for key in READING}
+    except KeyError as error:
+        raise UsageError(f"data.{error.args[0]}: missing; expected all keys of conf/data/base.yaml") from error
+    return FaceRows(make_source(rest), split, seed=seed, **reading)

@@ -19,16 +19,16 @@ def sequences(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:
     Returns:
         (N, T, F): T is H, or W for columns; F is the rest.
     """
-    if order == "bottom_up":
-        images = images[:, ::-1]
-    elif order == "columns":
-        images = images.swapaxes(1, 2)
-    return np.ascontiguousarray(images).reshape(*images.shape[:2], -1)
+    turned = np.ascontiguousarray(_turn(images, order))
+    return turned.reshape(*turned.shape[:2], -1)
 
 
 def pictures(rows: NDArray[np.float32], order: str, color: bool) -> NDArray[np.float32]:
     """Sequences (N, T, F) as the images they were read from: the inverse of `sequences`."""
-    images = rows.reshape(*rows.shape[:2], -1, 3) if color else rows
+    return _turn(rows.reshape(*rows.shape[:2], -1, 3) if color else rows, order)
+
+
+def _turn(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:
     if order == "bottom_up":
         return images[:, ::-1]
     return images.swapaxes(1, 2) if order == "columns" else images

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from lfw_seq.errors import UsageError, check_choice, check_real, check_whole
+from lfw_seq.cli import UsageError, check_choice, check_real, check_whole
 
 Indices = NDArray[np.int64]
 
@@ -62,30 +62,26 @@ class Split:
             raise UsageError(f"only {names[0]!r} is in the data: expected two people or more")
         for name, count in zip(names, np.bincount(labels), strict=True):
             if count < 3:
-                photos = "one photo" if count == 1 else "two photos"
-                raise UsageError(
-                    f"{name!r} has {photos}: three are needed; add some, or set data.min_faces_per_person=3"
-                )
-        try:
-            return self._cut(labels)
-        except ValueError as error:
-            sizes = f"data.test_size={self.test_size} data.val_size={self.val_size} data.train_size={self.train_size}"
-            raise UsageError(f"{sizes} do not fit {len(labels)} images of {len(names)} people: {error}") from error
-
-    def _cut(self, labels: NDArray[np.int64]) -> tuple[Indices, Indices, Indices]:
+                raise UsageError(f"{name!r} has fewer than 3 photos: add some, or set data.min_faces_per_person=3")
         everything = np.arange(len(labels))
-        if self.fold is None:
-            train, test = self._share(everything, labels, self.test_size)
-        else:
-            folds = StratifiedKFold(self.num_folds, shuffle=True, random_state=self.split_seed)
-            train, test = list(folds.split(everything, labels))[self.fold]
-        val = {"test": test, "none": train[:0]}.get(self.val_from)
-        if val is None:
-            train, val = self._share(train, labels[train], self.val_size)
-        if self.train_size < 1:
-            train, _ = self._share(train, labels[train], 1 - self.train_size)
+        try:
+            if self.fold is None:
+                train, test = self._share(everything, labels, self.test_size)
+            else:
+                folds = StratifiedKFold(self.num_folds, shuffle=True, random_state=self.split_seed)
+                train, test = list(folds.split(everything, labels))[self.fold]
+            val = {"test": test, "none": train[:0]}.get(self.val_from)
+            if val is None:
+                train, val = self._share(train, labels, self.val_size)
+            if self.train_size < 1:
+                train, _ = self._share(train, labels, 1 - self.train_size)
+        except ValueError as error:
+            test_size = f"test_size={self.test_size}" if self.fold is None else f"num_folds={self.num_folds}"
+            sizes = f"data.{test_size} data.val_size={self.val_size} data.train_size={self.train_size}"
+            raise UsageError(f"{sizes} do not fit {len(labels)} images of {len(names)} people: {error}") from error
         return train, val, test
 
     def _share(self, indices: Indices, labels: NDArray[np.int64], size: float) -> tuple[Indices, Indices]:
-        rest, share = train_test_split(indices, test_size=size, stratify=labels, random_state=self.split_seed)
+        """Some of all images without a share of them, and the share."""
+        rest, share = train_test_split(indices, test_size=size, stratify=labels[indices], random_state=self.split_seed)
         return rest, share

@@ -6,7 +6,7 @@ Shape legend: B batch, N images, T rows, F pixels a row.
 import torch
 from torch import Tensor, nn
 
-from lfw_seq.errors import check_choice
+from lfw_seq.cli import check_choice
 
 MODES = ("none", "image", "pixel")
 LEAST = 1e-6  # of a deviation: a blank image stays blank; far under that of pixels divided by 255 twice, about 1e-3

@@ -1,7 +1,7 @@
-"""Generated faces: no photo, no download, any number of people and images.
+"""Drawn faces: no photo, no download, any number of people and images.
 
-Each person is a draw of the shapes and tones in `TRAITS`, each image a draw of pose, expression, light and noise in
-`NUISANCES`. Faces are painted back to front with soft ellipses, many at a time and without a loop over pixels.
+A person is a draw of shapes and tones, an image a draw of pose, expression, light and noise. Soft ellipses are painted
+back to front, many images at a time.
 
 Shape legend: N images, P people, H rows, W pixels a row.
 """
@@ -12,58 +12,29 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lfw_seq.data.faces import Faces
-from lfw_seq.errors import UsageError, check_whole
+from lfw_seq.cli import check_whole
+from lfw_seq.data.faces import Faces, check_memory
 
 Array = NDArray[Any]  # float32
 
 LFW_COUNTS = (530, 236, 144, 121, 109, 77, 71)
 CHUNK = 512  # images painted at a time; a constant, since the noise is drawn by chunk
-MOST_BYTES = 64 << 30
-
-# What makes a person, as (low, high) of a uniform draw. Lengths are in half widths or half heights of the picture.
+NOISE = 0.03  # standard deviation of each pixel
+# What makes a person, as (low, high) of a uniform draw. Lengths are in half widths or half heights of the picture. A
+# moustache begins at an upper lip, a beard at a chin of about 0.1.
 TRAITS = {
-    "skin": (0.50, 0.78),
-    "head_width": (0.74, 0.96),
-    "head_height": (1.00, 1.18),
-    "hair": (0.06, 0.55),
-    "hairline": (-1.02, -0.62),
-    "brow_y": (-0.50, -0.36),
-    "brow_tone": (0.10, 0.45),
-    "brow_thick": (0.035, 0.09),
-    "brow_slope": (-0.16, 0.16),
-    "eye_x": (0.34, 0.46),
-    "eye_y": (-0.28, -0.16),
-    "eye_width": (0.13, 0.20),
-    "eye_height": (0.05, 0.10),
-    "nose_y": (0.10, 0.26),
-    "nose_width": (0.12, 0.24),
-    "mouth_y": (0.46, 0.62),
-    "mouth_width": (0.24, 0.42),
-    "lip_thick": (0.04, 0.10),
-    "lip_tone": (0.22, 0.48),
-    "upper_lip": (-0.12, 0.28),  # a moustache from about 0.1
-    "chin": (-0.10, 0.22),  # a beard from about 0.1
-    "cheek": (-0.12, 0.12),
-}
-# What differs from photo to photo, as standard deviations of a normal draw.
+    "skin": (0.50, 0.78), "head_width": (0.74, 0.96), "head_height": (1.00, 1.18), "hair": (0.06, 0.55),
+    "hairline": (-1.02, -0.62), "brow_y": (-0.50, -0.36), "brow_tone": (0.10, 0.45), "brow_thick": (0.035, 0.09),
+    "brow_slope": (-0.16, 0.16), "eye_x": (0.34, 0.46), "eye_y": (-0.28, -0.16), "eye_width": (0.13, 0.20),
+    "eye_height": (0.05, 0.10), "nose_y": (0.10, 0.26), "nose_width": (0.12, 0.24), "mouth_y": (0.46, 0.62),
+    "mouth_width": (0.24, 0.42), "lip_thick": (0.04, 0.10), "lip_tone": (0.22, 0.48), "upper_lip": (-0.12, 0.28),
+    "chin": (-0.10, 0.22), "cheek": (-0.12, 0.12),
+}  # fmt: skip
+# What differs from image to image, as standard deviations of a normal draw. A turn moves the features in the head.
 NUISANCES = {
-    "shift_x": 0.05,
-    "shift_y": 0.05,
-    "size": 0.04,
-    "tilt": 0.05,
-    "turn": 0.07,  # the features move in the head
-    "smile": 0.10,
-    "open": 0.05,
-    "raise": 0.03,
-    "lids": 0.15,
-    "light_x": 0.16,
-    "light_y": 0.08,
-    "gain": 0.10,
-    "offset": 0.03,
-    "background": 0.20,
-}
-NOISE = 0.03
+    "shift_x": 0.05, "shift_y": 0.05, "size": 0.04, "tilt": 0.05, "turn": 0.07, "smile": 0.10, "open": 0.05,
+    "raise": 0.03, "lids": 0.15, "light_x": 0.16, "light_y": 0.08, "gain": 0.10, "offset": 0.03, "background": 0.20,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +46,7 @@ class Synthetic:
         num_images: N, at least 3 a person; None gives LFW's own counts (1,288 for 7 people).
         height: H, rows of a face.
         width: W, pixels a row.
-        seed: another seed draws other people and other photos of them.
+        seed: another seed draws other people and other images of them.
         crop: None, as a drawn face fills its picture.
     """
 
@@ -92,23 +63,23 @@ class Synthetic:
         check_whole("data.width", self.width, 8, 1024)
         check_whole("data.seed", self.seed, 0)
         if self.num_images is not None:
-            check_whole(
-                "data.num_images", self.num_images, 3 * self.num_people, MOST_BYTES // (4 * self.height * self.width)
-            )
+            check_whole("data.num_images", self.num_images, 3 * self.num_people)
+        count = self.num_images or int(image_counts(self.num_people, None).sum())
+        check_memory(f"data.num_images={self.num_images}", count, self.height, self.width)
 
     def load(self) -> Faces:
         """Draw the faces: the same ones for the same arguments."""
         counts = image_counts(self.num_people, self.num_images)
         labels = np.repeat(np.arange(self.num_people, dtype=np.int64), counts)
-        images = np.empty((len(labels), self.height, self.width), dtype=np.float32)
-        traits = _people(self.num_people, self.seed)
-        nuisances = np.random.default_rng([self.seed, 1]).standard_normal(
-            (len(labels), len(NUISANCES)), dtype=np.float32
-        )
+        low, high = np.array(list(TRAITS.values()), dtype=np.float32).T
+        people, photos = (np.random.default_rng([self.seed, stream]) for stream in range(2))
+        traits = low + (high - low) * people.random((self.num_people, len(TRAITS)), dtype=np.float32)
+        nuisances = photos.standard_normal((len(labels), len(NUISANCES)), dtype=np.float32)
         nuisances *= np.array(list(NUISANCES.values()), dtype=np.float32)
+        images = np.empty((len(labels), self.height, self.width), dtype=np.float32)
         for start in range(0, len(labels), CHUNK):
             part = slice(start, start + CHUNK)
-            faces = paint(traits[labels[part]], nuisances[part], self.height, self.width)
+            faces = _paint(traits[labels[part]], nuisances[part], self.height, self.width)
             noise = np.random.default_rng([self.seed, 2, start]).standard_normal(faces.shape, dtype=np.float32)
             images[part] = np.clip(faces + NOISE * noise, 0, 1)
         names = tuple(f"Person {index + 1}" for index in range(self.num_people))
@@ -117,89 +88,64 @@ class Synthetic:
 
 
 def image_counts(num_people: int, num_images: int | None) -> NDArray[np.int64]:
-    """Images per person, falling as in LFW: its counts for the first seven people, then 530 / rank.
+    """Images per person (P,), falling as in LFW: its counts for the first seven people, then 530 / rank.
 
     Args:
         num_people: P.
         num_images: N, shared out in proportion with at least three a person; None keeps the counts as they are.
-
-    Returns:
-        (P,), not increasing, with sum N.
     """
     tail = [530 / (rank + 1) for rank in range(len(LFW_COUNTS), num_people)]
     weights = np.array([*LFW_COUNTS, *tail][:num_people])
     if num_images is None:
         return np.maximum(weights.astype(np.int64), 3)
-    if num_images < 3 * num_people:
-        raise UsageError(f"data.num_images={num_images}: expected at least three for each of {num_people} people")
-    shares = (num_images - 3 * num_people) * weights / weights.sum()
+    spare = num_images - 3 * num_people
+    shares = spare * weights / weights.sum()
     counts = shares.astype(np.int64)
-    counts[np.argsort(counts - shares, kind="stable")[: num_images - 3 * num_people - counts.sum()]] += 1
+    counts[np.argsort(counts - shares, kind="stable")[: spare - counts.sum()]] += 1
     return -np.sort(-(counts + 3))
 
 
-def _people(num_people: int, seed: int) -> Array:
-    """The traits of each person, (P, traits)."""
-    low, high = np.array(list(TRAITS.values()), dtype=np.float32).T
-    traits: Array = low + (high - low) * np.random.default_rng([seed, 0]).random(
-        (num_people, len(TRAITS)), dtype=np.float32
-    )
-    return traits
-
-
-def paint(traits: Array, nuisances: Array, height: int, width: int) -> Array:
-    """Paint faces, back to front.
-
-    Args:
-        traits: the person on each image, (N, traits).
-        nuisances: what differs in each image, (N, nuisances).
-        height: H.
-        width: W.
-
-    Returns:
-        float32, (N, H, W), not yet clipped to [0, 1].
-    """
+def _paint(traits: Array, nuisances: Array, height: int, width: int) -> Array:
+    """Faces (N, H, W), not yet clipped to [0, 1], of people (N, traits) in photos (N, nuisances)."""
     t = {name: traits[:, index, None, None] for index, name in enumerate(TRAITS)}  # each (N, 1, 1)
     n = {name: nuisances[:, index, None, None] for index, name in enumerate(NUISANCES)}
     y = np.linspace(-1, 1, height, dtype=np.float32)[None, :, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, None, :]
     x, y = (x - n["shift_x"] - n["tilt"] * y) / (1 + n["size"]), (y - n["shift_y"] + n["tilt"] * x) / (1 + n["size"])
-    inner = x - n["turn"]  # (N, H, W); where the features are
+    inner = x - n["turn"]  # (N, H, W): where the features are
     side = np.abs(inner)  # both eyes and both brows at once
+    eye_x, eye_y = side - t["eye_x"], y - t["eye_y"]
+
+    head = _ellipse(x, y, t["head_width"], t["head_height"], 7)
+    shade = t["skin"] * (1.04 - 0.16 * x * x) + t["cheek"] * _ellipse(side - 0.5, y - 0.25, 0.35, 0.4, 1)
+    brow = y - t["brow_y"] + n["raise"] - t["brow_slope"] * eye_x
+    eye = _ellipse(eye_x, eye_y, t["eye_width"], t["eye_height"] * np.maximum(1 + n["lids"], 0.2), 2)
+    nose_x, nose_y = t["nose_width"], y - t["nose_y"]
+    nostrils = _ellipse(side - nose_x * 0.5, nose_y, nose_x * 0.4, 0.05, 2)
+    lip_y = y - (t["mouth_y"] + t["nose_y"]) / 2 - 0.03
+    moustache = _ellipse(inner, lip_y, t["mouth_width"] * 1.1, 0.10, 2) * np.clip(t["upper_lip"] * 3.5, 0, 0.9)
+    beard = head * _step(y - 0.62 + 0.25 * side, 4) * np.clip(t["chin"] * 3.5, 0, 0.8)
+    mouth, opened = y - t["mouth_y"] + n["smile"] * (inner * inner * 6 - 0.4), np.abs(n["open"])
 
     face = np.broadcast_to(0.45 + n["background"], x.shape).astype(np.float32)
     _blend(face, _ellipse(x, y + 0.15, t["head_width"] * 1.10, t["head_height"] * 1.06, 5), t["hair"])
-    head = _ellipse(x, y, t["head_width"], t["head_height"], 7)
-    shade = t["skin"] * (1.04 - 0.16 * x * x) + t["cheek"] * _ellipse(side - 0.5, y - 0.25, 0.35, 0.4, 1)
     _blend(face, head, shade)
     _blend(face, head * _step(t["hairline"] + 0.12 * x * x - y, 9), t["hair"])
-    brow = y - t["brow_y"] + n["raise"] - t["brow_slope"] * (side - t["eye_x"])
-    _blend(face, _ellipse(side - t["eye_x"], brow, t["eye_width"] * 1.35, t["brow_thick"], 2), t["brow_tone"])
-    lids = t["eye_height"] * np.maximum(1 + n["lids"], 0.2)
-    eye = _ellipse(side - t["eye_x"], y - t["eye_y"], t["eye_width"], lids, 2)
+    _blend(face, _ellipse(eye_x, brow, t["eye_width"] * 1.35, t["brow_thick"], 2), t["brow_tone"])
     _blend(face, eye, np.float32(0.82))
-    _blend(face, eye * _ellipse(side - t["eye_x"], y - t["eye_y"], 0.07, 0.09, 2), np.float32(0.08))
-    bridge = _ellipse(inner - 0.04, y - t["nose_y"] + 0.2, t["nose_width"] * 0.45, 0.3, 1)
-    face += 0.10 * bridge
-    _blend(
-        face, _ellipse(side - t["nose_width"] * 0.5, y - t["nose_y"], t["nose_width"] * 0.4, 0.05, 2), t["skin"] * 0.55
-    )
-    curve = y - t["mouth_y"] + n["smile"] * (inner * inner * 6 - 0.4)
-    hair_on_lip = _ellipse(inner, y - (t["mouth_y"] + t["nose_y"]) / 2 - 0.03, t["mouth_width"] * 1.1, 0.10, 2)
-    _blend(face, hair_on_lip * np.clip(t["upper_lip"] * 3.5, 0, 0.9), t["hair"])
-    beard = head * _step(y - 0.62 + 0.25 * side, 4)
-    _blend(face, beard * np.clip(t["chin"] * 3.5, 0, 0.8), t["hair"])
-    lips = t["lip_thick"] + np.abs(n["open"])
-    _blend(face, _ellipse(inner, curve, t["mouth_width"], lips, 2), t["lip_tone"])
-    _blend(face, _ellipse(inner, curve, t["mouth_width"] * 0.8, np.abs(n["open"]) + 0.012, 2), np.float32(0.12))
-
-    lit = face * (1 + n["light_x"] * x + n["light_y"] * y + n["gain"]) + n["offset"]
-    painted: Array = lit.astype(np.float32, copy=False)
-    return painted
+    _blend(face, eye * _ellipse(eye_x, eye_y, 0.07, 0.09, 2), np.float32(0.08))
+    face += 0.10 * _ellipse(inner - 0.04, nose_y + 0.2, nose_x * 0.45, 0.3, 1)
+    _blend(face, nostrils, t["skin"] * 0.55)
+    _blend(face, moustache, t["hair"])
+    _blend(face, beard, t["hair"])
+    _blend(face, _ellipse(inner, mouth, t["mouth_width"], t["lip_thick"] + opened, 2), t["lip_tone"])
+    _blend(face, _ellipse(inner, mouth, t["mouth_width"] * 0.8, opened + 0.012, 2), np.float32(0.12))
+    lit: Array = face * (1 + n["light_x"] * x + n["light_y"] * y + n["gain"]) + n["offset"]
+    return lit.astype(np.float32, copy=False)
 
 
 def _blend(face: Array, mask: Array, tone: Array | np.float32) -> None:
-    """Lay a tone over `face` in place where `mask` (0 to 1) says."""
+    """Lay a tone over `face` in place where `mask` is, from 0 to 1."""
     face += mask * (tone - face)
 
 

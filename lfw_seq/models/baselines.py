@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from lfw_seq.errors import check_whole
+from lfw_seq.cli import check_whole
 
 Grid = dict[str, list[Any]]
 

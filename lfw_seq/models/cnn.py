@@ -5,7 +5,7 @@ Shape legend: B batch, T rows, F pixels a row, K filters, C people.
 
 from torch import Tensor, nn
 
-from lfw_seq.errors import check_real
+from lfw_seq.cli import check_real
 from lfw_seq.models.encoders import check_odd, convolutions, pooled
 
 

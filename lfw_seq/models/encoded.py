@@ -41,6 +41,11 @@ class EncodedReader(nn.Module):
         steps, features = int(self.encoder.num_rows), int(self.encoder.num_features)  # type: ignore[arg-type]
         self.reader = reader(num_features=features, num_rows=steps, num_classes=num_classes)
 
+    @property
+    def accepts_fewer_rows(self) -> bool:
+        """Whether both parts do."""
+        return all(getattr(part, "accepts_fewer_rows", False) for part in (self.encoder, self.reader))
+
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows (B, T, F)."""
         logits: Tensor = self.reader(self.encoder(rows))

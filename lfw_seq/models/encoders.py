@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lfw_seq.errors import UsageError, check_choice, check_real, check_whole
+from lfw_seq.cli import UsageError, check_bool, check_choice, check_real, check_whole
 
 
 class RowWindows(nn.Module):
@@ -19,6 +19,8 @@ class RowWindows(nn.Module):
         num_features: E, F times `window`.
         num_rows: S, T / `stride` rounded up.
     """
+
+    accepts_fewer_rows = True
 
     def __init__(self, num_features: int, num_rows: int, window: int, stride: int) -> None:
         super().__init__()
@@ -46,23 +48,28 @@ class Reorder(nn.Module):
 
     def __init__(self, num_features: int, num_rows: int, rows: bool, pixels: str, seed: int) -> None:
         super().__init__()
+        check_bool("model.encoder.rows", rows)
         check_choice("model.encoder.pixels", pixels, ("kept", "alike", "each"))
         check_whole("model.encoder.seed", seed, 0, 2**63 - 1)
         self.num_features, self.num_rows = num_features, num_rows
-        with torch.device("cpu"):
-            generator = torch.Generator().manual_seed(seed)
-            order = torch.randperm(num_rows, generator=generator)
-            orders = torch.stack([torch.randperm(num_features, generator=generator) for _ in range(num_rows)])  # (T, F)
-        kept = torch.arange(num_features).expand(num_rows, -1)
-        chosen = {"kept": kept, "alike": orders[:1].expand(num_rows, -1), "each": orders}[pixels]
         self.row_order: Tensor
         self.pixel_order: Tensor
-        self.register_buffer("row_order", order if rows else torch.arange(num_rows))
-        self.register_buffer("pixel_order", chosen.contiguous())
+        self.register_buffer("row_order", torch.arange(num_rows))
+        self.register_buffer("pixel_order", torch.arange(num_features).repeat(num_rows, 1))  # (T, F)
+        if self.row_order.is_meta:  # only the shapes are asked for
+            return
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(num_rows, generator=generator)
+        orders = torch.stack([torch.randperm(num_features, generator=generator) for _ in range(num_rows)])  # (T, F)
+        if rows:
+            self.row_order.copy_(order)
+        if pixels != "kept":
+            self.pixel_order.copy_(orders if pixels == "each" else orders[:1].expand(num_rows, -1))
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, F)."""
-        return rows.gather(2, self.pixel_order.expand(len(rows), -1, -1))[:, self.row_order]
+        order = self.pixel_order.expand(rows.shape[0], -1, -1)  # len(rows) would be a constant to the ONNX exporter
+        return rows.gather(2, order)[:, self.row_order]
 
 
 class RowConvolution(nn.Module):
@@ -74,6 +81,8 @@ class RowConvolution(nn.Module):
         num_features: E.
         num_rows: S, which is T.
     """
+
+    accepts_fewer_rows = True
 
     def __init__(self, num_features: int, num_rows: int, channels: list[int], kernel: int, dropout: float) -> None:
         super().__init__()
@@ -99,6 +108,8 @@ class WindowConvolution(nn.Module):
         num_rows: S.
     """
 
+    accepts_fewer_rows = True
+
     def __init__(self, num_features: int, num_rows: int, channels: list[int], kernel: int, dropout: float) -> None:
         super().__init__()
         check_odd("model.encoder.kernel", kernel)
@@ -121,6 +132,8 @@ class ResidualStack(nn.Module):
         num_rows: S, which is T.
     """
 
+    accepts_fewer_rows = True
+
     def __init__(
         self,
         num_features: int,
@@ -131,8 +144,9 @@ class ResidualStack(nn.Module):
         bidirectional: bool,
     ) -> None:
         super().__init__()
-        check_whole("model.encoder.hidden_size", hidden_size)
-        check_whole("model.encoder.num_layers", num_layers)
+        check_whole("model.encoder.hidden_size", hidden_size, 1, 2**16)
+        check_whole("model.encoder.num_layers", num_layers, 1, 1000)
+        check_bool("model.encoder.bidirectional", bidirectional)
         check_real("model.encoder.dropout", dropout, 0, 1)
         width = hidden_size * (2 if bidirectional else 1)
         self.enter = nn.Linear(num_features, width)
@@ -154,6 +168,10 @@ class ResidualStack(nn.Module):
 
 def convolutions(kind: type[nn.Conv1d | nn.Conv2d], channels: list[int], kernel: int) -> nn.Sequential:
     """Layers of a convolution, batch norm, ReLU and pooling by two, from one channel to `channels[-1]`."""
+    if not channels or len(channels) > 8:
+        raise UsageError(f"model.channels={channels}: expected one to eight whole numbers")
+    for filters in channels:
+        check_whole("model.channels", filters, 1, 2**16)
     norm, pool = (nn.BatchNorm1d, nn.MaxPool1d) if kind is nn.Conv1d else (nn.BatchNorm2d, nn.MaxPool2d)
     layers: list[nn.Module] = []
     for before, after in pairwise([1, *channels]):

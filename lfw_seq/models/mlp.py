@@ -5,7 +5,7 @@ Shape legend: B batch, T rows, F pixels a row, C people.
 
 from torch import Tensor, nn
 
-from lfw_seq.errors import check_choice, check_real, check_whole
+from lfw_seq.cli import check_choice, check_real, check_whole
 from lfw_seq.models.init import SCHEMES, initialise
 
 
@@ -33,8 +33,8 @@ class MLP(nn.Module):
         init: str,
     ) -> None:
         super().__init__()
-        check_whole("model.hidden_size", hidden_size)
-        check_whole("model.num_layers", num_layers)
+        check_whole("model.hidden_size", hidden_size, 1, 2**16)
+        check_whole("model.num_layers", num_layers, 1, 1000)
         check_real("model.dropout", dropout, 0, 1)
         check_choice("model.init", init, SCHEMES)
         layers: list[nn.Module] = [nn.Flatten()]

@@ -1,0 +1,1 @@
+"""What the predictions of one run show."""

@@ -1,0 +1,105 @@
+"""What a net does row by row: accuracy if reading stopped, gates of LSTM layers, gradients of rows and of pixels.
+
+Shape legend: N images, T steps, F features a step, D features a step of a layer, C people.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lfw_seq.models.predictor import Predictor
+from lfw_seq.models.reference import ReferenceLSTM, read_cell, update_cell
+
+M = TypeVar("M", bound=nn.Module)
+ByStep = dict[int, float]  # by number of the step, from 1
+MOST_STOPPED = 1000  # images; of more, so many are taken evenly
+
+
+def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points: int = 25) -> ByStep:
+    """Accuracy if reading had stopped after a number of steps; empty for a net that does not `accept_fewer_rows`.
+
+    Args:
+        predictor: in evaluation mode.
+        rows: (N, T, F) in [0, 1].
+        labels: ids (N,).
+        points: at how many steps to stop, T included.
+    """
+    if not getattr(predictor.net, "accepts_fewer_rows", False):
+        return {}
+    every = -(-len(rows) // MOST_STOPPED)
+    stops = np.unique(np.linspace(1, rows.shape[1], points + 1).round().astype(int)[1:]).tolist()
+    with torch.no_grad():
+        rows, labels = predictor.prepare(rows[::every]), labels[::every]
+        predicted = {stop: predictor.logits(rows[:, :stop]).argmax(dim=1) for stop in stops}
+        return {stop: (ids == labels).float().mean().item() for stop, ids in predicted.items()}
+
+
+@torch.no_grad()
+def mean_gates(layer: nn.LSTM, inputs: Tensor) -> dict[str, ByStep]:
+    """The mean gates of a layer's forward direction by step; it reads (N, T, D), or (T, N, D) without `batch_first`."""
+    reference, steps = ReferenceLSTM(layer), inputs.unbind(dim=1 if layer.batch_first else 0)
+    h = cell = inputs.new_zeros(len(steps[0]), layer.hidden_size)
+    means: dict[str, ByStep] = {"forget": {}, "input": {}, "output": {}}
+    for step, x in enumerate(steps, 1):
+        gates = reference.gates(x, h)
+        cell = update_cell(gates, cell)
+        h = read_cell(gates, cell)
+        for name, values in means.items():
+            values[step] = getattr(gates, name).mean().item()
+    return means
+
+
+def row_gradients(net: nn.Module, rows: Tensor, labels: Tensor) -> dict[str, ByStep]:
+    """The norm of an image's loss gradient by the input of each step, mean over images (N, T, F) with ids (N,).
+
+    Returns:
+        By step, for the pixels and for the input of each recurrent layer above the first.
+    """
+    pixels = rows.clone().requires_grad_()
+    logits, inputs = record_inputs(net, nn.RNNBase, pixels)
+    loss = functional.cross_entropy(logits, labels, reduction="sum")  # each image keeps a gradient of its own
+    upper = {f"input of layer {index}": x for index, x in enumerate(inputs.values(), 1) if index > 1}
+    found = torch.autograd.grad(loss, [pixels, *upper.values()])
+    norms = [part.norm(dim=2).mean(dim=0).tolist() for part in found]
+    return {name: dict(enumerate(norm, 1)) for name, norm in zip(["pixels", *upper], norms, strict=True)}
+
+
+def saliency(net: nn.Module, rows: Tensor, labels: Tensor) -> NDArray[np.float32]:
+    """|d logit of the true person / d pixel| (Simonyan et al., 2014), mean over images, (T, F)."""
+    pixels = rows.clone().requires_grad_()
+    (found,) = torch.autograd.grad(net(pixels)[torch.arange(len(labels)), labels].sum(), [pixels])
+    strength: NDArray[np.float32] = found.abs().mean(dim=0).float().cpu().numpy()
+    return strength
+
+
+def record_inputs(net: nn.Module, kind: type[M], rows: Tensor) -> tuple[Tensor, dict[M, Tensor]]:
+    """Logits (N, C), and the first input of each module of a kind, in the order of the forward pass."""
+    inputs: dict[M, Tensor] = {}
+
+    def keep(module: M, arguments: tuple[Any, ...]) -> None:
+        inputs.setdefault(module, arguments[0])
+
+    hooks = [module.register_forward_pre_hook(keep) for module in net.modules() if isinstance(module, kind)]
+    try:
+        return net(rows), inputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def inspecting(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode with gradients; without cuDNN, whose recurrent layers have none in this mode."""
+    training = net.training
+    net.eval()
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        net.train(training)

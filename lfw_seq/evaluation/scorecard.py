@@ -1,0 +1,172 @@
+"""All numbers of an evaluation, from a run's predictions.
+
+Shape legend: N images, C people, V validation images, S images of strangers.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from lfw_seq.cli import configuring
+from lfw_seq.evaluation import biometrics as bio
+from lfw_seq.evaluation.predictions import Predictions
+from lfw_seq.runs.folder import RESULT
+from lfw_seq.runs.record import PREDICTIONS
+
+FMR = 0.01
+FPIRS = (0.01, 0.05, 0.10)
+SHARES = ["precision", "recall", "f1", "auc"]
+
+
+def scorecard(found: Predictions) -> dict[str, Any]:
+    """What evaluation.json holds of one run."""
+    scores, truth, names = found.probabilities, found.truth, found.names
+    predicted, majority = scores.argmax(axis=1), majority_id(found)
+    people = per_person(scores, truth, names)
+    present = people[people["support"] > 0]
+    hits, support = (present["recall"] * present["support"]).round().astype(int), present["support"]
+    limits = bio.balanced_accuracy_interval(hits.to_numpy(), support.to_numpy())
+    accuracy, rate = share(int(hits.sum()), len(truth)), float((truth == majority).mean())
+    return {
+        "images": len(truth),
+        "source": found.source,
+        "accuracy": accuracy,
+        "balanced_accuracy": {"value": float(present["recall"].mean()), "low": limits[0], "high": limits[1]},
+        "majority": {"name": names[majority], "rate": rate, "lift": accuracy["value"] / rate if rate else None},
+        "predicted_people": len(set(predicted.tolist())),
+        "people": people.to_dict("records"),
+        "macro": present[SHARES].mean().to_dict(),
+        "weighted": dict(zip(SHARES, np.average(present[SHARES], axis=0, weights=support).tolist(), strict=True)),
+        "cmc": bio.cmc(scores, truth)[:7].tolist(),
+        "verification": verification(scores, truth),
+        "calibration": calibration(found),
+        "open_set": open_set(found),
+        "by_step": found.by_step,
+        "notes": found.notes,
+        "metrics": found.metrics,
+    }
+
+
+def majority_id(found: Predictions) -> int:
+    """The most frequent person of the training images; the first where no result.json counts them."""
+    with configuring(str(found.folder / RESULT)):
+        return int(np.argmax(found.result["data"]["counts"]["train"][: len(found.names)])) if found.result else 0
+
+
+def share(hits: int, trials: int) -> dict[str, float]:
+    """A share with its 95 % interval."""
+    low, high = bio.wilson(hits, trials)
+    return {"value": hits / trials, "low": low, "high": high}
+
+
+def per_person(scores: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> pd.DataFrame:
+    """Precision, recall, F1, one-vs-rest AUC, images and predictions; nan where a person has no image to measure on."""
+    predicted, ids = scores.argmax(axis=1), np.arange(len(names))
+    precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=ids, zero_division=0)
+    recall[support == 0] = f1[support == 0] = np.nan
+    auc = [bio.auc(scores[:, person], truth == person) for person in ids]
+    columns = {"name": names, "precision": precision, "recall": recall, "f1": f1, "auc": auc, "support": support}
+    return pd.DataFrame(columns | {"predicted": np.bincount(predicted, minlength=len(names))})
+
+
+def verification(scores: NDArray[Any], truth: bio.Ids) -> dict[str, Any]:
+    """Every image against every claimed name, pooled. No rate below three of the impostors can be claimed."""
+    genuine, impostor = bio.verification_scores(scores, truth)
+    curve = bio.det(genuine, impostor)
+    fnmr, threshold = bio.fnmr_at_fmr(curve, FMR)
+    counts = {"genuine": len(genuine), "impostor": len(impostor), "least_fmr": 3 / len(impostor)}
+    return counts | {"eer": bio.equal_error_rate(curve), "fmr": FMR, "fnmr": fnmr, "threshold": threshold}
+
+
+def calibration(found: Predictions) -> dict[str, Any]:
+    """How far probabilities can be trusted, as they are and at the temperature that validation chooses."""
+
+    def losses(temperature: float) -> dict[str, float]:
+        nll, scores = bio.negative_log_likelihood(found.logits, found.truth, temperature), scaled(found, temperature)
+        ece = bio.expected_calibration_error(scores, found.truth)
+        return {"nll": nll, "brier": bio.brier_score(scores, found.truth), "ece": ece}
+
+    fitted = bio.fit_temperature(*found.validation) if found.validation else None
+    return {"bins": 15, **losses(1), "temperature": fitted, "scaled": losses(fitted) if fitted else None}
+
+
+def scaled(found: Predictions, temperature: float) -> bio.Floats:
+    """The probabilities (N, C) at a temperature."""
+    probabilities: bio.Floats = softmax(found.logits.astype(np.float64) / temperature, axis=1)
+    return probabilities
+
+
+def halves(files: Sequence[str]) -> NDArray[np.bool_]:
+    """Which images of strangers set the threshold: those of every other person by name, so that nobody is in both."""
+    people = np.unique([file.split("/")[0] for file in files], return_inverse=True)[1]
+    return np.asarray(people % 2 == 0)
+
+
+def open_set(found: Predictions) -> dict[str, Any] | None:
+    """Known people missed where strangers are mostly turned away; None without two strangers."""
+    if found.strangers is None or (first := halves(found.strangers[0])).all():
+        return None
+    strangers, known = (part.max(axis=1).astype(np.float64) for part in (found.strangers[1], found.probabilities))
+    right, points = found.probabilities.argmax(axis=1) == found.truth, []
+    for target in FPIRS:
+        threshold = bio.threshold_at_fpir(strangers[first], target)
+        fpir, fnir = (strangers[~first] >= threshold).mean(), 1 - (right & (known >= threshold)).mean()
+        rates = {"fpir": float(fpir), "fnir": float(fnir), "turned_away": float((known < threshold).mean())}
+        points.append({"target": target, "threshold": threshold, **rates})
+    people = len({file.split("/")[0] for file in found.strangers[0]})
+    return {"strangers": people, "set_on": int(first.sum()), "reported_on": int((~first).sum()), "points": points}
+
+
+def compare(first: Predictions, second: Predictions) -> dict[str, Any]:
+    """Exact McNemar of two runs on the same images, and the images they predict differently."""
+    place = {file: index for index, file in enumerate(second.files)}
+    names, order = np.array(first.names), [place[file] for file in first.files]
+    ours, theirs = first.probabilities.argmax(axis=1), second.probabilities.argmax(axis=1)[order]
+    right = ours == first.truth, theirs == first.truth
+    only_first, only_second, p_value = bio.mcnemar(*right)
+    which = np.select(right, ["run", "against"], "neither")
+    labels = names[first.truth], names[ours], names[theirs]
+    table = pd.DataFrame(
+        dict(zip(("file", "true", "run", "against", "right"), (first.files, *labels, which), strict=True))
+    )
+    return {
+        "against": str(second.folder),
+        "accuracy": [share(int(part.sum()), len(part)) for part in right],
+        "only_run": only_first,
+        "only_against": only_second,
+        "both": int((right[0] & right[1]).sum()),
+        "neither": int((~right[0] & ~right[1]).sum()),
+        "p_value": p_value,
+        "differing": table[ours != theirs].to_dict("records"),
+    }
+
+
+def csv_tables(found: Predictions, card: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """The CSV files of an evaluation by name."""
+    scores, truth, names = found.probabilities, found.truth, np.array(found.names)
+    predicted = scores.argmax(axis=1)
+    labels = zip(found.files, names[truth], names[predicted], strict=True)
+    matrix = confusion_matrix(truth, predicted, labels=np.arange(len(names)))
+    tables = {
+        PREDICTIONS: (
+            [[*label, *row] for label, row in zip(labels, scores.tolist(), strict=True)],
+            ["file", "true", "predicted", *names],
+        ),
+        "confusion.csv": ([[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)], ["true", *names]),
+        "people.csv": (card["people"],),
+        "cmc.csv": (enumerate(bio.cmc(scores, truth), 1), ["rank", "share"]),
+        "det.csv": (bio.det(*bio.verification_scores(scores, truth))._asdict(),),
+        "reliability.csv": (zip(*bio.reliability(scores, truth), strict=True), ["images", "confidence", "accuracy"]),
+        "steps.csv": (found.by_step.items(), ["steps", "accuracy"]),
+        "open_set.csv": ((card["open_set"] or {}).get("points"),),
+        "comparison.csv": (card.get("comparison", {}).get("differing"),),
+    }
+    frames = {
+        name: pd.DataFrame(rows, columns=columns[0] if columns else None) for name, (rows, *columns) in tables.items()
+    }
+    return {name: frame for name, frame in frames.items() if len(frame)}

@@ -1,0 +1,40 @@
+"""All that stands between pixels and logits: what training, evaluation, prediction and export share.
+
+Shape legend: B batch, T rows, F pixels a row, C people.
+"""
+
+from torch import Tensor, nn
+
+from lfw_seq.data.layout import Layout
+from lfw_seq.data.standardize import Standardize
+
+
+class Predictor(nn.Module):
+    """A net with its preprocessing.
+
+    Attributes:
+        net: standardized rows (B, T, F) to logits (B, C).
+        standardize: fitted to the training images.
+        pixel_scale: what the pixels are multiplied with first.
+        mirror: where the logits outside training are the mean over an image and its mirror: the layout of its pixels.
+    """
+
+    def __init__(self, net: nn.Module, standardize: Standardize, pixel_scale: float, mirror: Layout | None) -> None:
+        super().__init__()
+        self.net, self.standardize, self.pixel_scale, self.mirror = net, standardize, pixel_scale, mirror
+
+    def prepare(self, rows: Tensor) -> Tensor:
+        """Rows (B, T, F) in [0, 1], scaled and standardized."""
+        prepared: Tensor = self.standardize(rows if self.pixel_scale == 1 else rows * self.pixel_scale)
+        return prepared
+
+    def logits(self, prepared: Tensor) -> Tensor:
+        """Logits (B, C) of prepared rows (B, T, F)."""
+        logits: Tensor = self.net(prepared)
+        if self.mirror is not None and not self.training:
+            logits = (logits + self.net(self.mirror.mirror(prepared))) / 2
+        return logits
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (B, C) of rows (B, T, F) in [0, 1]."""
+        return self.logits(self.prepare(rows))

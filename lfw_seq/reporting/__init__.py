@@ -1,1 +1,0 @@
-"""What many runs say together; `lfw_seq.report` is the command."""

@@ -1,0 +1,102 @@
+"""Put runs that differ only in seed, split or fold together as a configuration; find what configurations differ by."""
+
+import numpy as np
+import pandas as pd
+
+from lfw_seq.reports.read import SEEDS
+from lfw_seq.runs.folder import NOT_HASHED
+
+FINGERPRINT = "data.fingerprint"
+ABSENT = "–"  # the configuration has no such key
+NOT_SHOWN = ["trainer", "logger", "sweep"]  # groups whose choice changes no number, or only through keys
+DEVICE = ("trainer.accelerator", "trainer.devices", "trainer.default_root_dir", "data.data_home")
+IGNORED = tuple(f"{key}." for key in (*SEEDS, *NOT_HASHED, *DEVICE, "trial"))
+MAX_LEVELS = 8  # more numbers of one key are put into quarters
+
+
+def group(
+    facts: pd.DataFrame, config: pd.DataFrame, choices: pd.DataFrame
+) -> tuple[pd.Series, pd.DataFrame, dict[str, list[str]]]:
+    """Group runs by configuration; for the arguments see `lfw_seq.reports.read.Runs`.
+
+    Returns:
+        The number of each run's configuration, from 0 in the order of settings, none for a run that repeats
+        configuration, seeds and data of one before it; the text of each swept key, one row a configuration; and for
+        each swept key the other keys that it decides.
+    """
+    ignored = {key for key in config if f"{key}.".startswith(IGNORED)}.union(_copies_of_seeds(config))
+    config = config.drop(columns=list(ignored)).fillna(ABSENT)
+    config = config.loc[:, config.nunique() > 1].assign(**{FINGERPRINT: facts["fingerprint"]})
+    numbers = config.groupby(list(config), sort=False).ngroup()
+    chosen = choices.drop(columns=NOT_SHOWN, errors="ignore").groupby(numbers)
+    choices = chosen.first().where(chosen.nunique(dropna=False) == 1)
+    if "experiment" in choices and choices["experiment"].notna().any():
+        choices["experiment"] = choices["experiment"].fillna(choices["model"])  # baselines beside experiments
+    settings = config.groupby(numbers).first().drop(columns=choices.columns, errors="ignore")
+    settings = choices.join(settings).fillna(ABSENT)
+    decided = _swept(settings, {*choices, *(name for name in settings if name.endswith("_target_"))})
+    settings = settings[list(decided)].sort_values(list(decided), key=lambda column: column.map(in_order))
+    of_run = numbers.map({number: place for place, number in enumerate(settings.index)}).rename("configuration")
+    repeated = facts[SEEDS].assign(configuration=of_run).duplicated()
+    return of_run[~repeated], settings.reset_index(drop=True), decided
+
+
+def _copies_of_seeds(config: pd.DataFrame) -> list[str]:
+    """Keys that vary and equal a seed wherever they stand, as `model.seed: ${seed}` does."""
+    varying, seeds = config.loc[:, config.nunique() > 1], [seed for seed in SEEDS if seed in config]
+    copies = [(varying.isna() | varying.eq(config[seed], axis=0)).all() for seed in seeds]
+    return [key for key in varying if key not in SEEDS and any(copy[key] for copy in copies)]
+
+
+def _swept(settings: pd.DataFrame, choices: set[str]) -> dict[str, list[str]]:
+    """The keys that configurations differ by, and for each the keys that it decides.
+
+    A key is decided by another with the same value everywhere, and by the choice of a config group or class that each
+    of its values goes with: `model=mlp` brings its own keys. Other keys that change together are all swept. Experiments
+    come first, then models, other choices, keys from the root down; data that no key explains last.
+    """
+    ranks = {
+        name: (name == FINGERPRINT, name != "experiment", name != "model", name not in choices, name.count("."), name)
+        for name in settings.columns[settings.nunique() > 1]
+    }
+    decided: dict[str, list[str]] = {}
+    for name in sorted(ranks, key=ranks.__getitem__):
+        values, owner = settings[name], None
+        for key in decided:
+            if owner is None and (
+                settings[key].equals(values) or (key in choices and _decides(settings[[key]], values))
+            ):
+                owner = key
+        if owner:
+            decided[owner].append(name)
+        elif not (name == FINGERPRINT and decided and _decides(settings[list(decided)], values)):
+            decided[name] = []
+    return decided
+
+
+def _decides(deciding: pd.DataFrame, values: pd.Series) -> bool:
+    return len(deciding.assign(decided=values).drop_duplicates()) == len(deciding.drop_duplicates())
+
+
+def in_order(text: str) -> tuple[int, float, str]:
+    """A sorting key for values: numbers by size, then words."""
+    try:
+        return 0, float(text), ""
+    except ValueError:
+        return 1, 0.0, text
+
+
+def short(text: str) -> str:
+    """A value for tables: long numbers with six digits."""
+    rank, number, _ = in_order(text)
+    return f"{number:g}" if rank == 0 and len(text) > 8 else text
+
+
+def levels(values: pd.Series) -> tuple[pd.Series, list[str]]:
+    """The level of each value of a key, and all levels in order: the values, or quarters of many numbers."""
+    distinct = sorted(values.unique(), key=in_order)
+    names = {value: short(value) for value in distinct}
+    numbers = [value for value in distinct if in_order(value)[0] == 0]
+    for quarter in np.array_split(numbers, 4) if len(numbers) > MAX_LEVELS else []:
+        names |= dict.fromkeys(map(str, quarter), f"{short(quarter[0])} to {short(quarter[-1])}")
+    return values.map(names), list(dict.fromkeys(names.values()))

@@ -1,0 +1,132 @@
+"""Find run folders and read each result.json into tables; files that cannot be used are listed, never fatal."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from lfw_seq.cli import UsageError
+from lfw_seq.runs.folder import LOCK, RESULT
+
+RUN = {RESULT, LOCK, ".hydra", "metrics.csv", "checkpoints"}  # a folder that holds any of these is a run
+SEEDS = ["seed", "split_seed", "data.fold"]
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
+Skipped = tuple[str, str, str]  # folder, kind (failed, unfinished, debug, unusable or repeated) and reason
+
+
+class Runs(NamedTuple):
+    """Finished runs as tables with one row a run."""
+
+    facts: pd.DataFrame  # folder, seeds, split, image counts, parameters, seconds, versions and the like
+    metrics: pd.DataFrame  # finite numbers by name, stage/metric; NaN where a run has none
+    config: pd.DataFrame  # values of dotted keys as text; missing where a run has no such key
+    choices: pd.DataFrame  # the file chosen from each config group, as far as known
+    skipped: list[Skipped]  # folders that do not count
+
+
+def read(places: Sequence[str | Path]) -> Runs:
+    """Read every run in or under some places.
+
+    Args:
+        places: sweep folders, run folders, or globs of them.
+
+    Raises:
+        UsageError: a place does not exist, or no finished run is in any.
+    """
+    roots = [root for place in places for root in _expand(str(place))]
+    top = os.path.commonpath([root.absolute() for root in roots])
+    skipped: list[Skipped] = []
+    rows = []
+    for folder in _run_folders(roots, skipped):
+        kind, reason = "unusable", ""
+        try:
+            result = json.loads((folder / RESULT).read_bytes())
+            if result["status"] == "failed":
+                kind, reason = "failed", str(result.get("error"))
+            elif debug := result.get("debug") or (result.get("choices") or {}).get("debug"):
+                kind, reason = "debug", f"debug={debug} measures nothing"
+            else:
+                rows.append(_row(folder, os.path.relpath(folder, top), result))
+        except FileNotFoundError:
+            kind, reason = "unfinished", f"no {RESULT} yet"
+        except DAMAGED as error:
+            reason = f"not a result of lfw_seq ({type(error).__name__}: {error})"
+        skipped += [(str(folder), kind, reason)] if reason else []
+    if not rows:
+        first = ": ".join(skipped[0]) if skipped else "give a sweep or run folder"
+        raise UsageError(f"sweep={','.join(map(str, places))}: no finished run in or under it; {first}")
+    facts, metrics, config, choices = (pd.DataFrame(list(part)) for part in zip(*rows, strict=True))
+    return Runs(facts, metrics, config, choices, skipped)
+
+
+def _expand(place: str) -> list[Path]:
+    path = Path(place).expanduser()
+    matches = [path] if path.exists() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    if not (folders := [match for match in matches if match.is_dir()]):
+        raise UsageError(f"sweep={place}: no such folder; expected a sweep folder, a run folder, or a glob of them")
+    return folders
+
+
+def _run_folders(roots: Sequence[Path], skipped: list[Skipped]) -> Iterator[Path]:
+    """Yield run folders once each, by place and path; nothing inside one is searched, and no link is followed."""
+    seen: set[Path] = set()
+    closed: list[OSError] = []
+    for root in roots:
+        for name, folders, files in os.walk(root, onerror=closed.append):
+            if RUN & {*files, *folders}:
+                folders.clear()
+                if (real := Path(name).resolve()) not in seen:
+                    yield Path(name)
+                seen.add(real)
+            folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+    skipped += [(str(error.filename), "unusable", str(error.strerror)) for error in closed]
+
+
+def _row(folder: Path, name: str, result: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """A result.json as a row of each table of `Runs`."""
+    data, model, config = result["data"], result["model"], _flat(result["config"], ".")
+    images = {stage: sum(data["counts"][stage]) for stage in ("train", "val", "test")}
+    leaky, git = data.get("validation_is_test") is True, result.get("git") or {}
+    tested = [data["source"], data["class_names"], data["counts"]["test"], *map(config.get, SEEDS[1:])]
+    facts = {
+        "path": str(folder),
+        "folder": name,
+        "model": str(model["name"]),
+        **{seed: show(config.get(seed)) for seed in SEEDS},
+        "split": json.dumps(tested),  # the same images test runs of the same split
+        # Of Nadeau and Bengio; validation images choose the epoch, so they count as learned from.
+        "test_share": images["test"] / (images["train"] + (0 if leaky else images["val"])),
+        "validation_is_test": leaky,
+        **_finite({key: {**model, **result}.get(key) for key in ("parameters", "best_epoch", "epochs", "seconds")}),
+        "device": result.get("device"),
+        **{f"{stage}_images": count for stage, count in images.items()},
+        **{key: str(data[key]) for key in ("source", "fingerprint")},
+        "commit": str(git.get("commit") or "") + "-dirty" * bool(git.get("dirty")),
+        "versions": ", ".join(f"{package} {version}" for package, version in (result.get("versions") or {}).items()),
+    }
+    choices = {**(result.get("choices") or {}), "model": facts["model"]}
+    metrics = {"majority_rate": math.nan, "predicted_classes": math.nan, **_finite(_flat(result["metrics"], "/"))}
+    return facts, metrics, {key: show(value) for key, value in config.items()}, choices
+
+
+def _flat(node: Mapping[str, Any], mark: str, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dicts: `{"data": {"fold": 1}}` becomes `{"data.fold": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, mark, f"{prefix}{key}{mark}") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if type(value) in (int, float) and math.isfinite(value)}
+
+
+def show(value: object) -> str:
+    """A value as it is typed on the command line, exact; 1 and 1.0 are the same."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value)

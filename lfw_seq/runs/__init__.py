@@ -1,0 +1,1 @@
+"""Run folders: their files, and the way back from a checkpoint."""

@@ -1,0 +1,231 @@
+"""The one way back from a run: its checkpoint to a predictor, trusting nothing in the file.
+
+Shape legend: N images, B batch, T rows, F pixels a row, C people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lfw_seq.cli import UsageError, check_choice, check_real, configuring
+from lfw_seq.data.images import read_image
+from lfw_seq.data.layout import Layout
+from lfw_seq.data.sequences import ORDERS, sequences
+from lfw_seq.data.standardize import Standardize
+from lfw_seq.data.synthetic import Synthetic
+from lfw_seq.models.predictor import Predictor
+from lfw_seq.runs.archive import FORMAT, METADATA, open_checkpoint
+from lfw_seq.runs.construct import MODELS, SOURCES, construct, fits
+
+MOST_PIXELS = 2**24  # of an image
+MOST_DRAWN = 2**28  # pixels of all drawn faces: 1 GiB
+PREFIX = "predictor."  # of a classifier's state
+FIELDS: dict[str, Any] = {
+    "class_names": list[str], "shape": list[int], "fingerprint": str, "config": dict, "preprocessing": dict,
+}  # fmt: skip
+PREPROCESSING = {"crop": list[float] | None, "height": int, "width": int, "color": bool, "order": str}
+CONFIG_FIELDS: dict[str, Any] = {"model": dict, "data": dict, "trainer": dict, "split_seed": int, "test_mirror": bool}
+DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a photo to rows.
+
+    Attributes:
+        crop: top, bottom, left, right to keep, as fractions; None keeps the largest centred part.
+        height: rows of the face.
+        width: pixels a row.
+        color: whether red, green and blue are kept.
+        order: of reading, see `lfw_seq.data.sequences`.
+    """
+
+    crop: list[float] | None
+    height: int
+    width: int
+    color: bool
+    order: str
+
+    def image(self, path: Path) -> NDArray[np.float32]:
+        """Decode a photo: float32 in [0, 1], (height, width) or (height, width, 3).
+
+        Raises:
+            UsageError: not a readable image.
+        """
+        return read_image(path, self.crop, self.height, self.width, self.color)
+
+    @property
+    def layout(self) -> Layout:
+        """Where an image's pixels lie in its sequence."""
+        return Layout(self.order == "columns", 3 if self.color else 1)
+
+    def rows(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Images (N, height, width[, 3]) in [0, 1] as rows (N, T, F)."""
+        return sequences(images, self.order)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A trained predictor and what it needs.
+
+    Attributes:
+        folder: where the run is.
+        checkpoint: the file the weights are from.
+        epoch: they are those after this epoch, from 1.
+        config: the run's config, plain.
+        class_names: the people, in class order, C of them.
+        shape: T and F.
+        fingerprint: of the data it was trained on.
+        preprocessing: how a photo becomes rows.
+        predictor: rows (B, T, F) in [0, 1] to logits (B, C), in evaluation mode.
+    """
+
+    folder: Path
+    checkpoint: Path
+    epoch: int
+    config: dict[str, Any]
+    class_names: tuple[str, ...]
+    shape: tuple[int, int]
+    fingerprint: str
+    preprocessing: Preprocessing
+    predictor: Predictor
+
+    def logits(self, rows: Tensor, batch_size: int | None = None) -> Tensor:
+        """Logits (N, C) of rows (N, T, F) in [0, 1], in the precision of the training run.
+
+        Args:
+            rows: on any device.
+            batch_size: B; by default that of the training run's test, which gives the same last digits.
+        """
+        parameter = next(self.predictor.parameters())
+        device, precision = parameter.device, self.config["trainer"].get("precision")
+        mixed = AUTOCAST.get(precision)
+        if mixed is not None and device.type == "cpu":
+            mixed = torch.bfloat16  # Lightning's choice on a CPU
+        size = batch_size or self.config["data"].get("eval_batch_size", 512)
+        with torch.inference_mode(), torch.autocast(device.type, mixed, enabled=mixed is not None):
+            parts = rows.to(DTYPES.get(precision, torch.float32)).split(size)
+            return torch.cat([self.predictor(part.to(device)).float().cpu() for part in parts])
+
+    def probabilities(self, images: NDArray[np.float32], batch_size: int | None = None) -> NDArray[np.float32]:
+        """Probabilities (N, C) of images (N, H, W[, 3]) in [0, 1]."""
+        rows = torch.from_numpy(self.preprocessing.rows(images))
+        probabilities: NDArray[np.float32] = self.logits(rows, batch_size).softmax(dim=1).numpy()
+        return probabilities
+
+
+def load_run(folder: str | Path) -> TrainedRun:
+    """Load the predictor of a run folder with its best weights, or its last ones where no best were kept.
+
+    Raises:
+        UsageError: no run there, or a checkpoint that is damaged, another project's, or asks for code.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise UsageError(f"run={folder}: no such folder; expected the folder of a run of lfw_seq.train")
+    files = [root / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        raise UsageError(f"run={folder}: no checkpoints/best.ckpt in it; expected the folder of a run of lfw_seq.train")
+    checkpoint = open_checkpoint(path)
+    metadata = check_metadata(path, checkpoint.get(METADATA))
+    preprocessing = Preprocessing(**metadata["preprocessing"])
+    state = {name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items()}
+    with configuring(str(path)):
+        predictor = rebuild(metadata, preprocessing.layout, state)
+    return TrainedRun(
+        folder=root,
+        checkpoint=path,
+        epoch=int(checkpoint["epoch"]) + 1,
+        config=metadata["config"],
+        class_names=tuple(metadata["class_names"]),
+        shape=(metadata["shape"][0], metadata["shape"][1]),
+        fingerprint=metadata["fingerprint"],
+        preprocessing=preprocessing,
+        predictor=predictor,
+    )
+
+
+def check_metadata(path: Path, metadata: Any) -> dict[str, Any]:
+    """The metadata of a checkpoint, once every field has its type and range.
+
+    Raises:
+        UsageError: they are missing, of another format, or not well formed.
+    """
+    if not isinstance(metadata, dict) or "format" not in metadata:
+        raise UsageError(f"{path}: a checkpoint of another project or an older version; train the run again")
+    if metadata["format"] != FORMAT:
+        raise UsageError(f"{path}: format {metadata['format']!r:.50}, expected {FORMAT}; train the run again")
+    config, read = metadata.get("config"), metadata.get("preprocessing")
+    for node, fields in ((metadata, FIELDS), (config, CONFIG_FIELDS), (read, PREPROCESSING)):
+        for key, kind in fields.items():
+            if not isinstance(node, dict) or key not in node or not fits(node[key], kind):
+                raise UsageError(f"{path}: no proper {key!r} in its metadata; train the run again")
+    read, shape = metadata["preprocessing"], metadata["shape"]
+    if set(read) != set(PREPROCESSING):
+        raise UsageError(f"{path}: no proper 'preprocessing' in its metadata; train the run again")
+    sizes = (*shape, read["height"], read["width"])
+    proper = len(shape) == 2 and all(0 < size <= 2**16 for size in sizes) and shape[0] * shape[1] <= MOST_PIXELS
+    if not proper or read["height"] * read["width"] > MOST_PIXELS:
+        raise UsageError(f"{path}: no proper shape in its metadata; train the run again")
+    if len(set(metadata["class_names"])) != len(metadata["class_names"]) or not metadata["class_names"]:
+        raise UsageError(f"{path}: no proper class_names in its metadata; train the run again")
+    check_choice(f"{path}: order", read["order"], ORDERS)
+    return metadata
+
+
+def rebuild(metadata: Mapping[str, Any], layout: Layout, state: Mapping[str, Tensor]) -> Predictor:
+    """The predictor that metadata describe with its weights, in evaluation mode.
+
+    It is built without memory first: a file cannot ask for more than the weights that came with it.
+
+    Raises:
+        UsageError: the metadata describe no net of ours, or the weights are another net's.
+    """
+    config, (steps, features) = metadata["config"], metadata["shape"]
+    shape = {"num_features": features, "num_rows": steps, "num_classes": len(metadata["class_names"])}
+    scale, mode = config["data"].get("pixel_scale"), config["data"].get("standardize")
+    check_real("data.pixel_scale", scale, 0, 256, open_low=True)
+
+    def build() -> Predictor:
+        net = construct("model", config["model"], MODELS, shape)
+        standardize = Standardize(mode, steps, features)
+        return Predictor(net, standardize, float(scale), layout if config["test_mirror"] else None)
+
+    with torch.device("meta"):
+        expected = {name: value.shape for name, value in build().state_dict().items()}
+    if expected != {name: value.shape for name, value in state.items()}:
+        raise UsageError(f"its weights are not those of model._target_={config['model'].get('_target_')!r:.100}")
+    predictor = build()
+    predictor.load_state_dict(state)
+    return predictor.to(DTYPES.get(config["trainer"].get("precision"), torch.float32)).eval()
+
+
+def build_source(config: Mapping[str, Any]) -> Any:
+    """The source of faces that the keys of `conf/data` out of a file describe.
+
+    Raises:
+        UsageError: a class or a value that is none of ours.
+    """
+    with configuring("data"):
+        source = construct("data", dict(config), SOURCES, {})
+        if isinstance(source, Synthetic) and (source.num_images or 0) * source.height * source.width > MOST_DRAWN:
+            raise UsageError(f"data.num_images={source.num_images}: refused, too many to draw for a file")
+        return source
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a key: "auto" is a GPU where there is one."""
+    check_choice("device", name, ("auto", "cpu", "cuda"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device=cuda: no GPU here; use device=cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,124 @@
+"""A trained predictor as one file for other programs: ONNX, or a `torch.export` program.
+
+Shape legend: N images, B batch, T rows, F pixels a row, C people.
+"""
+
+import io
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lfw_seq.cli import UsageError, configuring
+from lfw_seq.models.predictor import Predictor
+from lfw_seq.runs.checkpoint import TrainedRun
+
+INPUT, OUTPUT = "rows", "probabilities"
+METADATA = "lfw_seq"  # the key, or the name of the file inside
+LEGACY = ("You are using the legacy", "Exporting a model to ONNX with a batch", "Converting a tensor to a")
+
+
+class Probabilities(nn.Module):
+    """Rows (B, T, F) in [0, 1] to probabilities (B, C).
+
+    An image and its mirror are read as one batch: the ONNX exporter mistakes shapes where a net is called twice.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Probabilities (B, C)."""
+        prepared, mirror = self.predictor.prepare(rows), self.predictor.mirror
+        if mirror is None:
+            logits: Tensor = self.predictor.net(prepared)
+        else:
+            one, other = self.predictor.net(torch.cat([prepared, mirror.mirror(prepared)])).chunk(2)
+            logits = (one + other) / 2
+        return logits.softmax(dim=1)
+
+
+def metadata(run: TrainedRun) -> str:
+    """What a program needs to prepare its input and to name the output, as JSON."""
+    steps, features = run.shape
+    facts = {
+        "input": f"float32 {INPUT} in [0, 1] of shape (batch, {steps}, {features})",
+        "output": f"float32 {OUTPUT} of shape (batch, {len(run.class_names)})",
+        "class_names": list(run.class_names),
+        "preprocessing": asdict(run.preprocessing),
+        "epoch": run.epoch,
+        "fingerprint": run.fingerprint,
+    }
+    return json.dumps(facts, ensure_ascii=False)
+
+
+def to_onnx(run: TrainedRun) -> bytes:
+    """An ONNX file with the batch size left open.
+
+    Raises:
+        UsageError: the packages are missing, or the net has no such form.
+    """
+    with configuring("format=onnx"):
+        import onnx
+        import onnxruntime  # noqa: F401  # the check needs it: say so before the work
+    try:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "net.onnx"
+            write_onnx(Probabilities(run.predictor).eval(), torch.rand(2, *run.shape), path)
+            model = onnx.load(str(path))
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        reason = str(error).split("  [Caused")[0].split("Please")[0].strip()
+        raise UsageError(f"format=onnx: this net has no ONNX form ({reason}); use format=torch") from error
+    onnx.helper.set_model_props(model, {METADATA: metadata(run)})
+    return bytes(model.SerializeToString())
+
+
+def write_onnx(net: nn.Module, rows: Tensor, path: str | Path) -> None:
+    """Write a net from rows (B, T, F) to probabilities (B, C), with any B; this exporter needs no package but onnx."""
+    axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT], "dynamic_axes": axes}
+    with warnings.catch_warnings():
+        for words in LEGACY:
+            warnings.filterwarnings("ignore", message=words)
+        torch.onnx.export(net, (rows,), str(path), dynamo=False, **names)
+
+
+def run_onnx(content: bytes, rows: Tensor) -> NDArray[np.float32]:
+    """Probabilities (N, C) by onnxruntime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    probabilities: NDArray[np.float32] = session.run([OUTPUT], {INPUT: rows.numpy()})[0]
+    return probabilities
+
+
+def to_torch(run: TrainedRun) -> bytes:
+    """A `torch.export` program with the batch size left open; TorchScript is on its way out of torch.
+
+    Raises:
+        UsageError: the net has no such form.
+    """
+    net, rows, file = Probabilities(run.predictor).eval(), torch.rand(2, *run.shape), io.BytesIO()
+    with warnings.catch_warnings():  # nn.LSTM refreshes a list of its own weights: nothing that the program needs
+        warnings.filterwarnings("ignore", message=r"The tensor attributes? .*_flat_weights")
+        try:
+            program = torch.export.export(net, (rows,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+        except (torch._dynamo.exc.TorchDynamoException, RuntimeError, ValueError) as error:
+            raise UsageError(f"format=torch: this net cannot be exported ({error}); use format=onnx") from error
+    torch.export.save(program, file, extra_files={METADATA: metadata(run)})
+    return file.getvalue()
+
+
+def run_torch(content: bytes, rows: Tensor) -> NDArray[np.float32]:
+    """Probabilities (N, C) by a program that we just made."""
+    with torch.inference_mode():
+        probabilities: NDArray[np.float32] = torch.export.load(io.BytesIO(content)).module()(rows).numpy()
+    return probabilities

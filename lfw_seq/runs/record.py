@@ -1,0 +1,165 @@
+"""What a finished run leaves to be read: result.json, predictions.csv, and where its numbers come from."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from lfw_seq.cli import CONF, UsageError
+from lfw_seq.runs import folder as runs
+from lfw_seq.runs.folder import to_plain
+
+if TYPE_CHECKING:
+    from lfw_seq.data.module import FaceRows
+
+PREDICTIONS = "predictions.csv"
+GUARDED = tuple(f"'{sign}" for sign in runs.FORMULA)  # see csv_text
+PACKAGES = ("lfw_seq", "torch", "lightning", "torchmetrics", "scikit-learn", "hydra-core", "numpy", "pillow")
+
+
+def write_result(
+    cfg: DictConfig,
+    experiment: str,
+    data: FaceRows,
+    metrics: dict[str, Any],
+    *,
+    parameters: int,
+    seconds: float,
+    device: str,
+    best_epoch: int = 0,
+    epochs: int = 0,
+) -> dict[str, Any]:
+    """Write result.json, the last file of a run; returns what it holds. No path stands in it: folders move.
+
+    Args:
+        cfg: the run's config.
+        experiment: its hash.
+        data: what it was trained on.
+        metrics: by `stage/name`.
+        parameters: of the model.
+        seconds: the run took.
+        device: that computed it.
+        best_epoch: whose weights were tested, from 1.
+        epochs: trained.
+    """
+    result = {
+        "status": "complete",
+        "config_hash": experiment,
+        "config": without_paths(cfg),
+        "choices": choices(),
+        "data": describe_data(data),
+        "model": {"name": model_name(cfg), "parameters": parameters},
+        "metrics": metrics,
+        "best_epoch": best_epoch,
+        "epochs": epochs,
+        "seconds": round(seconds, 1),
+        "device": device,
+        "versions": versions(),
+        "git": git_state(),
+    }
+    runs.write_json(Path(cfg.run_dir) / runs.RESULT, result)
+    return result
+
+
+def without_paths(cfg: DictConfig) -> dict[str, Any]:
+    """The config of a run as plain values, its own folder being "."."""
+    config: dict[str, Any] = to_plain(OmegaConf.merge(cfg, {"run_dir": "."}))
+    return config
+
+
+def describe_data(data: FaceRows) -> dict[str, Any]:
+    """What the numbers were made on."""
+    return {
+        "source": data.faces.source,
+        "fingerprint": data.faces.fingerprint,
+        "shape": [len(data.faces.labels), *data.shape],
+        "class_names": list(data.faces.names),
+        "counts": {stage: data.class_counts(stage) for stage in data.indices},
+        "validation_is_test": data.split.val_from == "test",
+    }
+
+
+def model_name(cfg: DictConfig) -> str:
+    """The baseline, or the choice of the group `model` where there is one, else its class."""
+    name = cfg.get("baseline") or choices().get("model") or cfg.model._target_.rpartition(".")[2]
+    return str(name)
+
+
+def choices() -> dict[str, str]:
+    """Which file of each config group made the config, `experiment` among them."""
+    if not HydraConfig.initialized():
+        return {}
+    chosen = HydraConfig.get().runtime.choices.items()
+    return {str(group): str(name) for group, name in chosen if name and not str(group).startswith("hydra")}
+
+
+def overrides() -> list[str]:
+    """What the user typed."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def cpu_name(threads: int) -> str:
+    """The processor's kind and the threads used of it."""
+    return f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)}"
+
+
+def write_predictions(folder: Path, data: FaceRows, probabilities: Sequence[Sequence[float]]) -> None:
+    """Write predictions.csv: a row a test image, with its file, true and predicted name, and all probabilities.
+
+    Args:
+        folder: the run folder.
+        data: whose test images were predicted.
+        probabilities: (N, C).
+    """
+    faces, names = data.faces, data.faces.names
+    rows = [
+        [faces.files[index], names[faces.labels[index]], names[max(range(len(row)), key=row.__getitem__)], *row]
+        for index, row in zip(data.indices["test"], probabilities, strict=True)
+    ]
+    runs.write_csv(folder / PREDICTIONS, ["file", "true", "predicted", *names], rows)
+
+
+def read_predictions(path: Path) -> tuple[list[str], list[int], list[list[float]], list[str]]:
+    """What `write_predictions` wrote: files, true ids, probabilities and names.
+
+    Raises:
+        UsageError: the file is missing or no such table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = [[cell[cell.startswith(GUARDED) :] for cell in row] for row in csv.reader(file)]
+        names = header[3:]
+        truth = [names.index(row[1]) for row in rows]
+        return [row[0] for row in rows], truth, [[float(cell) for cell in row[3:]] for row in rows], names
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise UsageError(f"{path}: not a table of predictions ({error}); run the training again") from error
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that make the numbers."""
+    return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}
+
+
+def git_state() -> dict[str, Any] | None:
+    """The commit this code stands at and whether files differ from it; None where it is no checkout of its own."""
+    root = CONF.parent
+
+    def git(*words: str) -> str:
+        line = ["git", "-C", str(root), *words]
+        return subprocess.run(line, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return None
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,219 @@
+"""Jobs of a multirun: named by content, skipped when finished, resumed when interrupted, listed when they failed.
+
+All of it lives in the task and in a Hydra callback, so that it holds with every launcher and sweeper.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from lfw_seq.cli import UsageError, describe, stop
+from lfw_seq.runs import folder as runs
+
+log = logging.getLogger(__name__)
+
+LONGEST_NAME = 80
+REPORTED = "test/accuracy"  # what the report at the end compares
+NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "trainer.", "trainer=")
+SEVERAL = re.compile(r"ddp|fsdp|deepspeed")  # strategies that start the command again
+REFUSED = "a run of several processes cannot be a job of a multirun; leave -m out"
+
+Task = Callable[[DictConfig], dict[str, Any]]
+
+
+def swept_keys(params: DictConfig | None) -> str:
+    """The keys that differ between the jobs of this multirun, comma-separated, in the order they were typed.
+
+    Args:
+        params: the config's `hydra.sweeper.params`.
+    """
+    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    parsed = OverridesParser.create().parse_overrides(words)
+    typed = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    return ",".join(dict.fromkeys([*typed, *map(str, params or ())]))
+
+
+def sweep_dir(keys: str) -> str:
+    """The folder of a sweep: the command, what varies, and a digest of what was typed."""
+    words = [word.lstrip("+") for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    kept = sorted(word for word in words if not word.startswith(NOT_NAMED))
+    ready = [word.removeprefix("sweep=") for word in kept if word.startswith("sweep=")]
+    command = Path(sys.argv[0]).stem
+    name = "-".join([command, *ready, *(() if ready else (keys,))])
+    return str(Path("multirun", f"{_file_name(name)}-{_digest([command, *kept])[:6]}").absolute())
+
+
+def job_name(keys: str, *, _root_: DictConfig) -> str:
+    """The folder of a sweep's job: what differs and six digits of its experiment's hash.
+
+    A folder of the same experiment that stands there under another name, from a sweep over other keys, is taken up.
+    """
+    cfg = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
+    experiment = runs.config_hash(cfg)
+    digits = experiment[:6]
+    with suppress(OSError):
+        for folder in sorted(Path(_root_.hydra.sweep.dir).glob(f"*-{digits}")):
+            if runs.read_owner(folder) == experiment:
+                return folder.name
+    values = dict(word.lstrip("+").split("=", 1) for word in _root_.hydra.overrides.task if "=" in word)
+    differing = [f"{key.rpartition('.')[2]}={values[key]}" for key in keys.split(",") if key in values]
+    return f"{_file_name(','.join(differing) or 'job')}-{digits}"
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.,=-]+", "-", text)[:LONGEST_NAME].strip("-.")
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
+# Cached in the config, which launchers carry to their workers: there, what was typed is not known.
+OmegaConf.register_new_resolver("swept_keys", swept_keys, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("sweep_dir", sweep_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+
+
+def in_sweep() -> bool:
+    """Whether this process runs a job of a multirun."""
+    return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
+
+
+def stored_result(folder: Path, experiment: str) -> dict[str, Any] | None:
+    """The result of a job that finished before; `experiment` is its hash."""
+    result = runs.read_result(folder)
+    return result if result and result["config_hash"] == experiment else None
+
+
+def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
+    """Run one job of a multirun: skip it when it is finished, keep the sweep going when it fails.
+
+    Returns:
+        The result, stored or new; None when the job failed or another process runs it.
+    """
+    if HydraConfig.get().runtime.choices.get("hydra/launcher") == "joblib":
+        end_with_parent()
+    folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
+    label = f"{HydraConfig.get().job.num + 1:>4}  {folder.name}"
+    runs.touch_lock(folder)
+    if stored := stored_result(folder, experiment):
+        print(f"{label}: finished before", flush=True)
+        return stored
+    for handler in logging.root.handlers:  # the epochs of many jobs go to their own logs only
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.CRITICAL)
+    if runs.was_interrupted(folder) and (folder / "checkpoints").is_dir():
+        print(f"{label}: was interrupted, goes on", flush=True)
+    logging.raiseExceptions = False  # a full disk takes no log either
+    try:
+        if SEVERAL.search(strategy := str(OmegaConf.select(cfg, "trainer.strategy"))):
+            raise UsageError(f"trainer.strategy={strategy}: {REFUSED}")
+        result = task(cfg)
+    except runs.InUse:
+        print(f"{label}: another process runs it", flush=True)
+        return None
+    except Exception as error:
+        print(f"{label}: failed, {describe(error)}", file=sys.stderr, flush=True)
+        _keep_failure(folder, experiment, error)
+        if cfg.fail_fast:
+            raise SystemExit(1) from error
+        return None
+    metrics = result["metrics"]
+    watched = f"{cfg.monitor} {metrics[cfg.monitor]:.4g}, " if cfg.monitor in metrics else ""
+    print(f"{label}: {watched}test/accuracy {metrics['test/accuracy']:.3f}, {result['seconds']:.0f} s", flush=True)
+    return result
+
+
+@cache
+def end_with_parent() -> None:
+    """End this worker process when the one that started it is gone, however that ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)  # the only way out of a process from a thread
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _keep_failure(folder: Path, experiment: str, error: Exception) -> None:
+    """Leave the traceback in the job's own log and the reason in its result.json, where the disk takes them."""
+    with suppress(OSError):
+        log.exception("failed")
+        runs.touch_lock(folder)
+        if not runs.read_result(folder):
+            runs.write_failure(folder, experiment, error)
+
+
+class SweepSummary(Callback):
+    """Hydra callback of a multirun: refuse what cannot run in one, and list at the end what did not finish.
+
+    Attributes:
+        report: `lfw_seq.report.write_report`, called when two jobs or more finished.
+    """
+
+    current: "SweepSummary | None" = None  # of this process
+
+    def __init__(self, report: Callable[[list[Path], str, Path], str] | None = None) -> None:
+        self.report = report
+        self.folder, self.started = Path(), 0.0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before any job."""
+        words = [word for word in config.hydra.overrides.task if re.match(r"\+*trainer(\.strategy)?=", word)]
+        words.append(f"trainer.strategy={OmegaConf.select(config, 'trainer.strategy')}")
+        for word in words:
+            if SEVERAL.search(word):
+                stop(f"{word}: {REFUSED}")
+        OmegaConf.select(config, "hydra.sweep.subdir")  # fills the cache of `swept_keys`, for workers
+        self.folder, self.started = Path(config.hydra.sweep.dir).absolute(), time.time() - 1
+        SweepSummary.current = self
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """After the last job.
+
+        Raises:
+            SystemExit: a job did not finish.
+        """
+        if status := self.finish():
+            raise SystemExit(status)
+
+    def finish(self, error: BaseException | None = None) -> int:
+        """Print how the multirun ended; the exit status: 1 when a job of this start is not finished."""
+        jobs = [path.parent for path in self.folder.glob(f"*/{runs.LOCK}") if path.stat().st_mtime >= self.started]
+        unfinished = {job.name: why for job in sorted(jobs) if (why := runs.why_unfinished(job))}
+        finished = len(jobs) - len(unfinished)
+        if finished > 1 and self.report is not None:
+            try:
+                print(f"\n{self.report([self.folder], REPORTED, self.folder / 'report')}\n")
+            except (UsageError, OSError) as problem:
+                log.warning("No report: %s", describe(problem))
+        print(f"{finished} finished, {len(unfinished)} not, in {self.folder}")
+        for name, why in unfinished.items():
+            print(f"  {name}  {why}")
+        if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+            print(f"The sweep stopped: {describe(error)}", file=sys.stderr)
+        if unfinished or error is not None or not jobs:
+            print("Start the same command again to go on.")
+            return 1
+        return 0
+
+
+def stopped(error: BaseException) -> int | None:
+    """The exit status of this process's multirun that an error ended; None where there is none."""
+    return SweepSummary.current.finish(error) if SweepSummary.current else None

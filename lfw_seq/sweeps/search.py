@@ -1,0 +1,139 @@
+"""A search with Optuna: each job of a multirun is a trial that draws its own keys, so that any launcher can run it.
+
+`-m +sweep=tpe` runs `trial=0`, `trial=1`, ... The trials share a journal file in the sweep's folder. A trial keeps the
+values it has drawn: an interrupted or failed job goes on, or runs again, with the same ones.
+"""
+
+import fcntl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from lfw_seq.cli import UsageError, check_whole
+from lfw_seq.data.batches import derive_seed
+from lfw_seq.training.callbacks.pruning import Pruning
+
+JOURNAL = "optuna.journal"
+STUDY = "search"
+
+
+def distributions(space: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistribution]:
+    """Optuna's distributions by dotted key.
+
+    Args:
+        space: nested as the config; a list is a choice, `{low, high, log, step}` a range of whole or real numbers.
+        prefix: of the keys.
+
+    Raises:
+        UsageError: neither a list nor a range.
+    """
+    found: dict[str, BaseDistribution] = {}
+    for name, value in space.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, list):
+            found[key] = CategoricalDistribution(value)
+        elif isinstance(value, Mapping) and "low" in value:
+            whole = all(isinstance(value[end], int) for end in ("low", "high"))
+            found[key] = IntDistribution(**value) if whole else FloatDistribution(**value)
+        elif isinstance(value, Mapping):
+            found |= distributions(value, f"{key}.")
+        else:
+            raise UsageError(f"search.space.{key}={value}: expected a list, or {{low: ..., high: ..., log: true}}")
+    return found
+
+
+def load_study(folder: Path, search: Mapping[str, Any], mode: str, seed: int) -> optuna.Study:
+    """The study of a sweep's folder, made when missing, with TPE (Bergstra et al., 2011) and median pruning."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    return optuna.create_study(
+        study_name=STUDY,
+        storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+        direction="minimize" if mode == "min" else "maximize",
+        sampler=optuna.samplers.TPESampler(n_startup_trials=search["n_startup_trials"], seed=seed, constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(search["prune_startup_trials"], search["prune_warmup_epochs"]),
+        load_if_exists=True,
+    )
+
+
+def open_trial(folder: Path, search: Mapping[str, Any], job: int, seed: int, mode: str) -> optuna.Trial:
+    """The trial of a job; its `params` are the values drawn, by dotted key.
+
+    Args:
+        folder: the sweep's.
+        search: the config's node `search`.
+        job: the number of the job, from 0.
+        seed: of the search; a trial's draw depends on it, on `job`, and on the trials finished before.
+        mode: "min" or "max".
+    """
+    check_whole("trial", job, 0)
+    space = distributions(search["space"])
+    study = load_study(folder, search, mode, derive_seed(seed, job))
+    with (folder / f"{JOURNAL}.asking").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if before := [trial for trial in study.trials if trial.user_attrs.get("job") == job]:
+            if before[-1].state == TrialState.RUNNING:
+                study.tell(before[-1].number, state=TrialState.FAIL)
+            study.enqueue_trial(before[-1].params)
+        trial = study.ask(space)
+        trial.set_user_attr("job", job)
+    return trial
+
+
+class Drawn:
+    """A trial at work.
+
+    Attributes:
+        trial: open.
+        pruning: stops the run where the trial is hopeless.
+    """
+
+    def __init__(self, trial: optuna.Trial, monitor: str) -> None:
+        self.trial, self.pruning = trial, Pruning(trial, monitor)
+
+    @property
+    def callbacks(self) -> tuple[Pruning]:
+        """What the Trainer needs."""
+        return (self.pruning,)
+
+    def tell(self, value: float) -> None:
+        """Close the trial with the best validation value, or as pruned."""
+        state = TrialState.PRUNED if self.pruning.pruned else TrialState.COMPLETE
+        self.trial.study.tell(self.trial.number, None if self.pruning.pruned else value, state=state)
+
+
+def draw(cfg: DictConfig) -> tuple[DictConfig, Drawn]:
+    """The config of a job with the values that its trial draws, and the trial."""
+    search: Any = OmegaConf.to_container(cfg.search, resolve=True)
+    trial = open_trial(Path(cfg.run_dir).parent, search, cfg.trial, search["seed"], cfg.monitor_mode)
+    drawn = cfg.copy()
+    for key, value in trial.params.items():
+        OmegaConf.update(drawn, key, value, force_add=False)
+    return drawn, Drawn(trial, cfg.monitor)
+
+
+class SearchSummary(Callback):
+    """Hydra callback: print the best trial when a search has ended."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """After the last job."""
+        print(describe_best(Path(config.hydra.sweep.dir)))
+
+
+def describe_best(folder: Path) -> str:
+    """The best trial of a sweep's folder in a line."""
+    study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))))
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    if not any(trial.state == TrialState.COMPLETE for trial in finished):
+        return "No trial is complete"
+    best = study.best_trial
+    values = " ".join(f"{key}={value}" for key, value in best.params.items())
+    return f"Best of {len(finished)} trials: trial={best.user_attrs['job']} with {best.value:.4g}, {values}"

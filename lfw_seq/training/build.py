@@ -1,0 +1,209 @@
+"""The parts of a training from its config: process, net, optimizer, LightningModule, Trainer."""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from lightning import Callback, Trainer, seed_everything
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.optim import Optimizer
+
+from lfw_seq.cli import CONF, UsageError, configuring
+from lfw_seq.data.module import FaceRows
+from lfw_seq.data.module import build as build_data
+from lfw_seq.evaluation.summary import count_parameters
+from lfw_seq.models.predictor import Predictor
+from lfw_seq.runs import record
+from lfw_seq.runs.archive import FORMAT
+from lfw_seq.runs.folder import to_plain
+from lfw_seq.training.callbacks.average import WeightAverage
+from lfw_seq.training.classifier import Classifier
+
+log = logging.getLogger(__name__)
+
+MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, the best weights
+HELPERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # https://pytorch.org/docs/stable/elastic/run.html
+SILENCED = (  # Lightning's warnings about what is meant
+    ".*LeafSpec.* is deprecated",
+    "Total length of .list. across ranks is zero",  # data.val_from=none
+    "You called .* no logger configured",  # logger=none
+    "Checkpoint directory .* exists",  # a resumed run
+    "The .srun. command is available",  # jobs of submitit
+    ".*does not have many workers",  # the data lie on the device already
+    "It is recommended to use .self.log.*sync_dist=True",  # what is logged is equal in all processes
+)
+
+
+def prepare_process(threads: int, seed: int) -> None:
+    """Set process-wide threads and seeds; silence irrelevant messages."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # devices found, tips
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
+    for message in SILENCED:
+        warnings.filterwarnings("ignore", message=message)
+    torch.set_num_threads(threads)
+    seed_everything(seed)
+
+
+def helps_another(cfg: DictConfig) -> bool:
+    """Whether this process trains under `trainer=ddp` beside the first, which alone writes the run folder."""
+    helps = cfg.trainer.get("strategy", "auto") != "auto" and any(os.environ.get(name, "0") != "0" for name in HELPERS)
+    if helps:
+        logging.root.setLevel(logging.WARNING)
+    return helps
+
+
+def available_data(cfg: DictConfig) -> DictConfig:
+    """The config, with drawn faces in place of LFW where that cannot be had and `substitute_data` allows it."""
+    if not cfg.substitute_data or cfg.data._target_ != "lfw_seq.data.lfw.LFW":
+        return cfg
+    try:
+        faces = build_data(to_plain(cfg.data), cfg.split_seed, cfg.seed).source.load()
+    except UsageError as error:
+        log.warning("Training on drawn faces, not on photos of people: %s", error)
+    else:
+        log.info("Training on %s photos of %s people", f"{len(faces.labels):,}", len(faces.names))
+        return cfg
+    base, drawn = (to_plain(OmegaConf.load(CONF / "data" / f"{name}.yaml")) for name in ("base", "synthetic"))
+    del drawn["defaults"]
+    changed = cfg.copy()
+    changed.data = {key: cfg.data[key] for key in base} | drawn
+    return changed
+
+
+def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
+    """The net for the data's shape; first without memory, to see whether it fits.
+
+    Raises:
+        UsageError: its training would not fit into memory.
+    """
+    steps, features = data.shape
+    shape = {"num_features": features, "num_rows": steps, "num_classes": len(data.faces.names)}
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with torch.device("meta"):
+        parameters = count_parameters(instantiate(cfg.model, **shape, _convert_="all"))
+    if (need := MEMORY_COPIES * 4 * parameters) > memory:
+        raise UsageError(
+            f"model={record.model_name(cfg)}: {parameters:,} parameters need {need / 2**30:,.0f} GiB to train and "
+            f"this machine has {memory / 2**30:,.0f}; make it smaller"
+        )
+    net: nn.Module = instantiate(cfg.model, **shape, _convert_="all")
+    return net
+
+
+def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
+    """The optimizer without its parameters; built once on the net's to see whether its values are good.
+
+    One kernel for all parameters (`fused`) takes scaled gradients: Lightning clips none for it in mixed precision.
+    """
+    clips = "mixed" in str(cfg.trainer.get("precision")) and cfg.trainer.get("gradient_clip_val")
+    changes = {"fused": False} if clips and cfg.optimizer.get("fused") else {}
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = instantiate(cfg.optimizer, **changes, _convert_="all")
+    optimizer(net.parameters())
+    return optimizer
+
+
+def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
+    """The net with its preprocessing, loss, optimizer and schedule, and what it needs to be read back.
+
+    Raises:
+        UsageError: a value that its constructor refuses.
+    """
+    names, images, crop = data.faces.names, data.faces.images, data.source.crop
+    with configuring("model"):
+        net = build_net(cfg, data)
+    with configuring("optimizer"):
+        optimizer = build_optimizer(cfg, net)
+    with configuring("schedule"):
+        schedule = instantiate(cfg.schedule) if cfg.get("schedule") else None
+        if schedule is not None:
+            schedule(optimizer(net.parameters()), total_steps=100)
+    metadata = {
+        "format": FORMAT,
+        "config": record.without_paths(cfg),
+        "class_names": list(names),
+        "shape": list(data.shape),
+        "fingerprint": data.faces.fingerprint,
+        "preprocessing": {
+            "crop": None if crop is None else [float(edge) for edge in crop],
+            "height": images.shape[1],
+            "width": images.shape[2],
+            "color": images.ndim == 4,
+            "order": data.order,
+        },
+    }
+    mirror = data.layout if cfg.test_mirror else None
+    with configuring("augment"):
+        layout = {"layout": data.layout, "num_classes": len(names)}
+        augment = instantiate(cfg.augment)(**layout) if cfg.get("augment") else None
+    with configuring("loss"):
+        predictor = Predictor(net, data.standardizer(), float(cfg.data.pixel_scale), mirror)
+        weights = class_weights(cfg, data)
+        return Classifier(
+            predictor, optimizer, len(names), cfg.loss.label_smoothing, weights, augment, schedule, metadata
+        )
+
+
+def class_weights(cfg: DictConfig, data: FaceRows) -> list[float] | None:
+    """Weights of people in the training loss; "balanced" is N / (C x count), scikit-learn's rule."""
+    weights = to_plain(cfg.loss.class_weights)
+    if weights == "balanced":
+        counts = data.class_counts("train")
+        return [sum(counts) / (len(counts) * count) for count in counts]
+    if weights is not None and not isinstance(weights, list):
+        raise UsageError(f"loss.class_weights={weights}: expected null, balanced or a list of numbers")
+    return weights
+
+
+def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callback] = ()) -> Trainer:
+    """Lightning's Trainer with the callbacks and loggers of the config.
+
+    Args:
+        cfg: the run's config.
+        epochs_before: trained by this run before it was interrupted; TensorBoard forgets what was logged after them.
+        more: further callbacks.
+
+    Raises:
+        UsageError: a value that its constructor refuses.
+    """
+    callbacks, loggers = [], []
+    for key, node in (*cfg.callbacks.items(), *cfg.display.items()):
+        with configuring(f"callbacks.{key}" if key in cfg.callbacks else f"display.{key}"):
+            if node is not None:
+                callbacks.append(checked(instantiate(node, _convert_="all"), Callback))
+    if cfg.average_decay is not None:
+        callbacks.append(WeightAverage(cfg.average_decay))
+    for key, node in cfg.logger.items():
+        with configuring(f"logger.{key}"):
+            purge = {"purge_step": epochs_before + 1} if epochs_before else {}
+            loggers += [instantiate(node, **purge, _convert_="all")] if node else []
+    with configuring("trainer"):
+        trainer: Trainer = instantiate(cfg.trainer, callbacks=[*callbacks, *more], logger=loggers)
+    return trainer
+
+
+def build_tester(cfg: DictConfig, trainer: Trainer) -> Trainer:
+    """A Trainer of one process that validates and tests what `trainer` has trained, and displays it."""
+    shown = [instantiate(node, _convert_="all") for node in cfg.display.values() if node is not None]
+    alone: dict[str, Any] = {"devices": 1, "strategy": "auto", "profiler": None, "enable_progress_bar": False}
+    tester: Trainer = instantiate(
+        cfg.trainer, **alone, callbacks=shown, logger=trainer.loggers, enable_checkpointing=False
+    )
+    return tester
+
+
+def checked(value: Any, kind: type) -> Any:
+    """The value, if it is one of a kind.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not isinstance(value, kind):
+        raise UsageError(f"expected a {kind.__module__}.{kind.__name__}, not {type(value).__name__}")
+    return value

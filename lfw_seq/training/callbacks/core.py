@@ -1,0 +1,115 @@
+"""What every run needs: checkpoints that may move, exact resume, and metrics.csv."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lfw_seq.cli import UsageError
+from lfw_seq.data.batches import derive_seed
+from lfw_seq.runs.folder import RESULT, write_text
+from lfw_seq.runs.record import PREDICTIONS
+
+RESUME = "resume"  # a checkpoint's key
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoint callback, but a resumed run takes only file names from a checkpoint, never folders.
+
+    So a run folder can move, and a checkpoint of somebody else's cannot have files outside it removed.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best score, with all paths inside this run's folder."""
+        folder = Path(self.dirpath or "")
+
+        def inside(path: object) -> str:
+            file = folder / Path(str(path)).name
+            return str(file) if file.is_file() else ""
+
+        state = {**state_dict, "dirpath": self.dirpath}
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[key] = inside(state.get(key))
+        known = {inside(path): score for path, score in dict(state["best_k_models"]).items()}
+        state["best_k_models"] = {path: score for path, score in known.items() if path}
+        if not state["best_model_path"]:
+            state["best_model_score"] = None
+        super().load_state_dict(state)
+
+
+class Resume(Callback):
+    """Make randomness a function of seed and epoch, and keep in checkpoints what Lightning's leave out.
+
+    The order of batches is such a function already. torch is seeded anew each epoch, so that dropout and augmentation
+    draw what an uninterrupted run would. Lightning's checkpoints do not hold whether early stopping has struck.
+
+    Attributes:
+        seed: the run's seed.
+        seconds: how long the run has trained before it was last interrupted.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.seconds = 0.0
+        self._started = time.perf_counter()
+        self._stopped = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop again where the run had stopped already, and was killed before its end."""
+        trainer.should_stop = trainer.should_stop or self._stopped
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed all devices; under `trainer=ddp` each process its own way, the first as a run of one process."""
+        seed = derive_seed(self.seed, trainer.current_epoch)
+        torch.manual_seed(derive_seed(seed, trainer.global_rank) if trainer.global_rank else seed)
+
+    def elapsed(self) -> float:
+        """Seconds this run has taken, those before an interruption included."""
+        return self.seconds + time.perf_counter() - self._started
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add whether early stopping has struck, and the time so far."""
+        checkpoint[RESUME] = {"stopped": trainer.should_stop, "seconds": self.elapsed()}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take them up."""
+        self._stopped, self.seconds = bool(checkpoint[RESUME]["stopped"]), float(checkpoint[RESUME]["seconds"])
+
+
+class History(Callback):
+    """Write metrics.csv: one row an epoch with its number from 1, the learning rate, and every metric.
+
+    Attributes:
+        path: the file; whole after each epoch.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        if self.path.name in (RESULT, PREDICTIONS):
+            raise UsageError(f"callbacks.history.path={path}: that file holds something else")
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch's row; of several processes one writes."""
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        self.rows.append({"epoch": trainer.current_epoch + 1, **metrics})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue(), sync=False)  # a resumed run writes all rows again
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": list(self.rows)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them up."""
+        self.rows = list(state_dict["rows"])

@@ -1,0 +1,88 @@
+"""Figures for TensorBoard: how a net recognizes people, and how it reads."""
+
+from collections.abc import Iterator
+
+import torch
+from lightning import Callback, Trainer
+from matplotlib.figure import Figure
+from torch import nn
+
+from lfw_seq.cli import check_whole
+from lfw_seq.data.module import FaceRows
+from lfw_seq.data.sequences import pictures
+from lfw_seq.evaluation import figures, rows
+from lfw_seq.training.classifier import Classifier
+from lfw_seq.training.tensorboard import writer_of
+
+INSPECTED = 32  # images at most whose gradients are taken: no more memory than a training step
+PHOTOS = 20
+Drawn = Iterator[tuple[str, Figure]]
+
+
+class Figures(Callback):
+    """Draws the test images once at the end, with the best weights; photos stay in the run folder.
+
+    Attributes:
+        every_n_epochs: how often to draw the validation images as well; 0 for never.
+    """
+
+    def __init__(self, every_n_epochs: int) -> None:
+        check_whole("display.figures.every_n_epochs", every_n_epochs, 0)
+        self.every_n_epochs = every_n_epochs
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Draw the validation images, when it is time."""
+        if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module, "val", trainer.current_epoch + 1)
+
+    def on_test_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Draw the test images."""
+        self._draw(trainer, pl_module, "test", pl_module.trained_epochs)
+
+    def _draw(self, trainer: Trainer, model: Classifier, stage: str, step: int) -> None:
+        writer, data = writer_of(trainer, stage), trainer.datamodule  # type: ignore[attr-defined]
+        if writer is not None and stage in model.probabilities:
+            with rows.inspecting(model):
+                for draw in (draw_predictions, draw_reading):
+                    for name, figure in draw(model, data, stage):
+                        writer.add_figure(f"plots/{name}", figure, step)
+
+
+def draw_predictions(model: Classifier, data: FaceRows, stage: str) -> Drawn:
+    """Confusion, curves of each person, reliability, and the wrong predictions with the highest probabilities."""
+    names, truth, scores = data.faces.names, data.tensors[stage][1].numpy(), model.probabilities[stage].cpu().numpy()
+    predicted, order = scores.argmax(axis=1), figures.confident_mistakes(scores, truth, PHOTOS)
+    yield "confusion", figures.confusion(predicted, truth, names, by_row=False)
+    yield "confusion_shares", figures.confusion(predicted, truth, names, by_row=True)
+    yield "roc_and_precision_recall", figures.per_person(scores, truth, names)
+    yield "reliability", figures.reliability({stage: scores}, truth)
+    if order:
+        pairs = [[(figures.short(names[j]), scores[i, j]) for j in (truth[i], predicted[i])] for i in order]
+        titles = ["{} {:.2f}\nas {} {:.2f}".format(*true, *wrong) for true, wrong in pairs]
+        images = data.faces.images[data.indices[stage][order]]
+        yield "mistakes", figures.faces(images, titles, "Most confident mistakes: true and predicted person")
+
+
+def draw_reading(model: Classifier, data: FaceRows, stage: str) -> Drawn:
+    """Images as they are read, accuracy by step, gates of LSTM layers, gradients by step and by pixel."""
+    color, images = data.faces.images.ndim == 4, data.faces.images[data.indices[stage]]
+    pixels, labels = data.tensors[stage]
+    read = pixels[:PHOTOS].unflatten(2, (-1, 3)) if color else pixels[:PHOTOS]
+    titles = [figures.short(data.faces.names[label]) for label in labels[:PHOTOS]]
+    yield "inputs_as_read", figures.faces(read.numpy(), titles, f"As read: {pixels.shape[1]} steps, from the top")
+    pixels, labels = pixels.to(next(model.parameters())), labels.to(model.device)
+    if found := rows.accuracy_by_step(model.predictor, pixels, labels):
+        counts = data.class_counts("train")
+        majority = data.class_counts(stage)[counts.index(max(counts))] / len(labels)
+        panels = {"If reading stopped at a step": {"accuracy": found}}
+        yield "accuracy_by_step", figures.by_step(panels, f"{stage} accuracy", majority=majority)
+    pixels, labels = pixels[:INSPECTED], labels[:INSPECTED]
+    with torch.no_grad():
+        inputs = rows.record_inputs(model, nn.LSTM, pixels)[1].items()
+    if inputs:
+        gates = {f"layer {index}": rows.mean_gates(layer, x) for index, (layer, x) in enumerate(inputs, 1)}
+        yield "gates", figures.by_step(gates, "mean gate: 0 closed, 1 open")
+    panels = {"How far back the loss reaches": rows.row_gradients(model, pixels, labels)}
+    yield "gradient_by_step", figures.by_step(panels, "mean norm of d loss / d input", logarithmic=True)
+    strength = pictures(rows.saliency(model, pixels, labels)[None], data.order, color)[0]
+    yield "saliency", figures.saliency(*(p.mean(axis=2) if color else p for p in (images.mean(axis=0), strength)))

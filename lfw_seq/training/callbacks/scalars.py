@@ -1,0 +1,58 @@
+"""Throughput and gradients, for loggers alone: neither belongs among a run's results."""
+
+import time
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lfw_seq.training.classifier import Classifier
+from lfw_seq.training.tensorboard import writer_of
+
+
+class Scalars(Callback):
+    """`train/images_per_second`, without validation; `train/gradient_norm` before clipping, the mean of the steps.
+
+    There is no norm in 16-mixed, where gradients may be scaled.
+
+    Attributes:
+        histograms: also of the weights, and of the last step's gradients, each epoch.
+    """
+
+    def __init__(self, histograms: bool) -> None:
+        self.histograms, self.started, self.images = histograms, 0.0, 0
+        self.norms: list[Tensor] = []
+        self.gradients: dict[str, Tensor] = {}
+        self.values: dict[str, float] = {}
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Start the clock."""
+        self.started, self.images, self.norms = time.perf_counter(), 0, []
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+        """Take the norm; it stays on the device until the epoch's end."""
+        if trainer.precision != "16-mixed":
+            parts = pl_module.predictor.net.named_parameters()
+            gradients = {name: part.grad for name, part in parts if part.grad is not None}
+            self.norms.append(torch.nn.utils.get_total_norm(gradients.values()))
+            if self.histograms and trainer.is_last_batch:
+                self.gradients = {name: gradient.clone() for name, gradient in gradients.items()}
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Count images; stop the clock after the last step."""
+        self.images += len(batch[0]) * trainer.world_size
+        if trainer.is_last_batch:
+            self.values = {"train/gradient_norm": torch.stack(self.norms).mean().item()} if self.norms else {}
+            self.values["train/images_per_second"] = self.images / (time.perf_counter() - self.started)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Log both."""
+        for logger in trainer.loggers:
+            logger.log_metrics(self.values | {"epoch": trainer.current_epoch}, trainer.global_step)
+        if self.histograms and (writer := writer_of(trainer, "train")) is not None:
+            weights = {name: part.detach() for name, part in pl_module.predictor.net.named_parameters()}
+            for kind, parts in (("weights", weights), ("gradients", self.gradients)):
+                for name, part in parts.items():
+                    writer.add_histogram(f"{kind}/{name}", part.float(), trainer.current_epoch + 1)

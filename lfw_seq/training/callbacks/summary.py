@@ -1,0 +1,110 @@
+"""TensorBoard's views of a whole run: settings and result as HPARAMS and TEXT, the net as graph and projector."""
+
+import logging
+import math
+import warnings
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn import functional
+from torch.utils.tensorboard.summary import hparams
+
+from lfw_seq.evaluation.rows import inspecting, record_inputs
+from lfw_seq.evaluation.summary import final_metrics
+from lfw_seq.runs.folder import NOT_HASHED
+from lfw_seq.runs.record import choices
+from lfw_seq.training.classifier import Classifier
+from lfw_seq.training.tensorboard import FIRST, writer_of
+
+log = logging.getLogger(__name__)
+
+NO_SETTINGS = (*NOT_HASHED, "data.data_home", "callbacks.resume", "search", "trial")
+SPRITE = 32  # pixels a side at most: TensorBoard lays the pictures out in float64, and shows them as small
+
+
+class Summary(Callback):
+    """Writes the settings when training starts, so that a run that never ends has them, and the result at the end.
+
+    Columns are not declared: TensorBoard then takes them from all runs, and shows first what differs between them.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Write the settings."""
+        config = pl_module.metadata["config"]
+        text = f"```yaml\n{OmegaConf.to_yaml(OmegaConf.create(config))}```"
+        self._write(trainer, "settings", text, hparams(settings(config, choices()), {})[1])
+
+    def on_test_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Write the result."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        metrics = final_metrics(pl_module.values, pl_module.probabilities["test"], data)
+        lines = ["| metric | test | val |", "|---|---|---|", f"| majority_rate | {metrics['majority_rate']:.4g} | |"]
+        for name in sorted(pl_module.test_metrics, key=lambda name: name not in FIRST):
+            if name != "f1_per_person":
+                values = (metrics.get(f"{stage}/{name}", math.nan) for stage in ("test", "val"))
+                lines.append(f"| {name} | " + " | ".join(f"{value:.4g}" for value in values) + " |")
+        self._write(trainer, "result", "\n".join(lines), hparams({}, {})[2])
+
+    def _write(self, trainer: Trainer, tag: str, text: str, summary: Any) -> None:
+        if (writer := writer_of(trainer, "test")) is not None:
+            writer.add_text(tag, text)
+            assert writer.file_writer is not None  # add_text opened it
+            writer.file_writer.add_summary(summary)  # SummaryWriter.add_hparams would make a run of its own
+
+
+def settings(config: dict[str, Any], chosen: dict[str, str], prefix: str = "") -> dict[str, float | str]:
+    """What changes a run's numbers, by dotted key; for a config group that builds something, its choice or class."""
+    found: dict[str, float | str] = {}
+    for name, node in config.items():
+        key, number = prefix + name, isinstance(node, int | float) and not isinstance(node, bool)
+        if key in NO_SETTINGS or name.startswith("_"):
+            continue
+        if isinstance(node, dict):
+            if "_target_" in node and not prefix:
+                found[key] = chosen.get(key) or str(node["_target_"]).rpartition(".")[2]
+            found |= settings(node, chosen, f"{key}.")
+        elif number or not key.startswith("callbacks."):
+            found[key] = node if number else str(node)
+    return found
+
+
+class Network(Callback):
+    """Writes the net's graph, and its features of the test images to the projector; photos stay in the run folder.
+
+    Attributes:
+        projected: test images at most.
+    """
+
+    def __init__(self, projected: int) -> None:
+        self.projected = projected
+
+    def on_test_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Write both."""
+        writer, data = writer_of(trainer, "test"), trainer.datamodule  # type: ignore[attr-defined]
+        if writer is None:
+            return
+        rows, labels = (part[: self.projected] for part in data.tensors["test"])
+        rows = rows.to(next(pl_module.parameters()))
+        with inspecting(pl_module), torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            warnings.filterwarnings("ignore", message=r".*torch\.jit\.", category=DeprecationWarning)
+            inputs = list(record_inputs(pl_module, nn.Linear, rows)[1].values())
+            try:
+                writer.add_graph(pl_module.predictor.net, rows[:1])
+            except (RuntimeError, ValueError) as error:  # a net that cannot be traced
+                log.info("No graph of this net: %s", str(error).splitlines()[0])
+        if not inputs or inputs[-1].ndim != 2:  # no linear layer gives the logits
+            return
+        names, predicted = data.faces.names, pl_module.probabilities["test"].argmax(dim=1)
+        pairs = zip(labels.tolist(), predicted.tolist(), strict=False)
+        table = [[names[true], names[guess], "right" if true == guess else "wrong"] for true, guess in pairs]
+        images = torch.from_numpy(data.faces.images[data.indices["test"][: self.projected]])
+        sprites = images.permute(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
+        side = max(sprites.shape[2:])  # the projector lays out squares
+        sprites = functional.pad(sprites, (0, side - sprites.shape[3], 0, side - sprites.shape[2]), value=1.0)
+        sprites = functional.adaptive_avg_pool2d(sprites, min(side, SPRITE))
+        header = ["person", "predicted", "right or wrong"]
+        writer.add_embedding(inputs[-1].float().cpu(), table, sprites, tag="projector", metadata_header=header)

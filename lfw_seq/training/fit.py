@@ -1,0 +1,139 @@
+"""Around Lightning's fit: settings it would trip over, where a run goes on, and which weights it tests."""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+
+from lfw_seq.cli import CONF, UsageError, check_bool, check_choice, check_real, check_whole
+from lfw_seq.runs.archive import open_checkpoint
+from lfw_seq.runs.record import choices, cpu_name
+from lfw_seq.training.callbacks.core import Resume
+from lfw_seq.training.classifier import Classifier
+
+log = logging.getLogger(__name__)
+
+# All validation images are read each epoch, and all test images; a run that trains on nothing is none.
+FIXED = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "limit_test_batches": 1.0, "num_nodes": 1}
+FIXED |= {"max_steps": -1, "fast_dev_run": False}
+
+
+def check_root(cfg: DictConfig) -> None:
+    """Check the keys that no constructor of ours takes, and groups that a run cannot do without.
+
+    Raises:
+        UsageError: one of them is of another type, or out of its range.
+    """
+    for group in ("data", "model", "optimizer", "trainer", "loss", "callbacks"):
+        if not isinstance(cfg.get(group), DictConfig):
+            raise UsageError(f"{group}={cfg.get(group)}: expected one of its choices; --help lists them")
+    check_whole("seed", cfg.seed, 0, 2**32 - 1)
+    check_whole("threads", cfg.threads, 1, 1024)
+    for key in ("test_mirror", "fail_fast", "debug"):
+        check_bool(key, cfg[key])
+    check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
+    check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
+    check_whole("trainer.accumulate_grad_batches", cfg.trainer.get("accumulate_grad_batches", 1))
+    if (clip := cfg.trainer.get("gradient_clip_val")) is not None:
+        check_real("trainer.gradient_clip_val", clip, 0, math.inf)
+    for key, fixed in FIXED.items():
+        if repr(value := cfg.trainer.get(key, fixed)) != repr(fixed):  # 1.0 is all batches, 1 the first alone
+            raise UsageError(f"trainer.{key}={value}: leave it out; expected {fixed}")
+    devices = cfg.trainer.get("devices", 1)
+    if devices not in (1, "1", "auto") and cfg.trainer.get("strategy", "auto") == "auto":
+        raise UsageError(f"trainer.devices={devices}: a run of several processes needs trainer=ddp")
+    if isinstance(devices, int) and devices > (os.cpu_count() or 1):
+        raise UsageError(f"trainer.devices={devices}: this machine has {os.cpu_count()} cores")
+    limit = cfg.trainer.get("limit_train_batches", 1.0)
+    if not limit:
+        raise UsageError(f"trainer.limit_train_batches={limit}: expected more than nothing to train on")
+    for name in ("best", "last"):
+        if (node := cfg.callbacks.get(name)) and Path(str(node.filename)).name != node.filename:
+            raise UsageError(f"callbacks.{name}.filename={node.filename}: expected a file name")
+    nodes = {str(name): node for name, node in cfg.callbacks.items() if isinstance(node, DictConfig)}
+    for name, node in nodes.items():
+        if "patience" in node:
+            check_whole(f"callbacks.{name}.patience", node.patience)
+    watching = [name for name, node in nodes.items() if node.get("monitor") == cfg.monitor]
+    if cfg.data.val_from == "none" and watching:
+        values = {"best": "callbacks.best.monitor=step callbacks.best.mode=max"}
+        remedy = " ".join(values.get(name, f"callbacks.{name}=null") for name in watching)
+        raise UsageError(f"data.val_from=none: no {cfg.monitor} to watch; add {remedy}")
+
+
+def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
+    """Check what a sweep and callbacks watch: a validation metric; one of any stage, the rate, a step or an epoch."""
+    check_choice("monitor", cfg.monitor, classifier.monitored("val"))
+    expected = "min" if cfg.monitor.endswith("/loss") else "max"
+    if cfg.monitor_mode != expected:
+        raise UsageError(f"monitor_mode={cfg.monitor_mode}: monitor={cfg.monitor} needs monitor_mode={expected}")
+    known = (*classifier.monitored("val"), *classifier.monitored("train"), "train/lr", "step", "epoch")
+    for name, callback in cfg.callbacks.items():
+        if isinstance(callback, DictConfig) and "monitor" in callback:
+            check_choice(f"callbacks.{name}.monitor", callback.monitor, known)
+
+
+def warn_of_overridden_model() -> None:
+    """Say in one line that a model was typed which is not the experiment's own."""
+    chosen = choices()
+    if (name := chosen.get("experiment")) is None:
+        return
+    entries: Any = OmegaConf.load(CONF / "experiment" / f"{name}.yaml").defaults
+    own = [entry["override /model"] for entry in entries if "override /model" in entry]
+    if own and own[0] != chosen["model"]:
+        log.warning("model=%s replaces the model of experiment=%s, %s", chosen["model"], name, own[0])
+
+
+@contextmanager
+def misconfigured() -> Iterator[None]:
+    """End what Lightning's fit finds wrong with its Trainer's settings in one line, as every mistake."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise UsageError(f"trainer: {error}") from error
+
+
+def last_checkpoint(folder: Path) -> tuple[Path | None, int]:
+    """The checkpoint an interrupted run goes on from, and the epochs it has trained; a damaged one is passed over."""
+    path = folder / "checkpoints" / "last.ckpt"
+    if not path.exists():
+        return None, 0
+    try:
+        epochs = int(open_checkpoint(path)["epoch"]) + 1
+    except UsageError as error:
+        log.warning("%s: starting again", error)
+        return None, 0
+    log.info("Going on after epoch %s of an interrupted run", epochs)
+    return path, epochs
+
+
+def restore_best(trainer: Trainer, classifier: Classifier) -> int:
+    """Load the weights of the best epoch, or keep the last where none was kept; its number from 1."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
+            checkpoint = torch.load(callback.best_model_path, weights_only=True, map_location="cpu")
+            classifier.load_state_dict(checkpoint["state_dict"])
+            return int(checkpoint["epoch"]) + 1
+    log.warning("No best epoch was kept: testing the weights of the last one")
+    return trainer.current_epoch
+
+
+def seconds(trainer: Trainer) -> float:
+    """What the run took, interruptions left out."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it where mypy does not see it
+    return next((callback.elapsed() for callback in callbacks if isinstance(callback, Resume)), math.nan)
+
+
+def device_name(trainer: Trainer, threads: int) -> str:
+    """The graphics card's name, or the processor's kind and the threads used of it."""
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(threads)

@@ -1,0 +1,70 @@
+"""TensorBoard by epoch: train and val have a folder each and the same tags, so that they share a chart.
+
+Charts stand in the order `curves` (loss, accuracy, macro-F1), `metrics`, `optimization`. The folder `test` has figures,
+texts and the final numbers: `result` and `result_more`, which are the metrics of HPARAMS.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard import SummaryWriter
+
+FIRST = ("loss", "accuracy", "macro_f1")
+GROUPS = dict.fromkeys(FIRST, "curves") | dict.fromkeys(("lr", "gradient_norm", "images_per_second"), "optimization")
+
+
+class EpochLogger(TensorBoardLogger):
+    """Logs `stage/name` at its epoch, from 1, so that runs with other batch sizes compare; after the fit as results.
+
+    Args:
+        save_dir: the run folder.
+        flush_secs: seconds between writes.
+        purge_step: the first epoch of a resumed run; TensorBoard forgets what was logged from there on.
+    """
+
+    def __init__(self, save_dir: str, flush_secs: int, purge_step: int | None = None) -> None:
+        self.options: dict[str, Any] = {"flush_secs": flush_secs, "purge_step": purge_step}
+        super().__init__(save_dir, "", "", default_hp_metric=False, sub_dir="test", **self.options)
+        self.curves: dict[str, SummaryWriter] = {}
+        self.epoch, self.fitted = (purge_step or 1) - 1, False
+
+    def writer(self, stage: str) -> SummaryWriter:
+        """The events of "train", "val" or "test"."""
+        if stage != "test" and stage not in self.curves:
+            self.curves[stage] = SummaryWriter(str(Path(self.save_dir) / stage), **self.options)
+        writer: SummaryWriter = self.experiment if stage == "test" else self.curves[stage]
+        return writer
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers; Lightning adds the epoch, counted from 0."""
+        if not self.fitted:
+            self.epoch = int(metrics.get("epoch", self.epoch - 1)) + 1
+        for name, value in metrics.items():
+            stage, _, metric = name.partition("/")
+            if metric and self.fitted:
+                group = "result" if metric in FIRST else "result_more"
+                self.writer("test").add_scalar(f"{group}/{metric}_{stage}", value, self.epoch)
+            elif metric:
+                self.writer(stage).add_scalar(f"{GROUPS.get(metric, 'metrics')}/{metric}", value, self.epoch)
+
+    def save(self) -> None:
+        """Write no hparams.yaml: the config is in .hydra."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is pending; what is logged after the fit are results."""
+        super().finalize(status)
+        self.fitted = True
+        for writer in self.curves.values():
+            writer.close()
+
+
+def writer_of(trainer: Trainer, stage: str) -> SummaryWriter | None:
+    """Where a stage writes its events; None without TensorBoard, or in a process that logs nothing."""
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, EpochLogger)]
+    return loggers[0].writer(stage) if loggers and trainer.is_global_zero else None

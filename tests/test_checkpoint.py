@@ -1,0 +1,380 @@
+"""The way back from a run, and what is refused on it."""
+
+import copy
+import os
+import pickle
+import resource
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lfw_seq.cli import UsageError
+from lfw_seq.data.module import build
+from lfw_seq.runs.archive import METADATA, open_checkpoint
+from lfw_seq.runs.checkpoint import build_source, load_run
+from lfw_seq.runs.construct import MODELS, construct, fits
+from lfw_seq.train import train
+
+from .conftest import SMALL, Compose, command, save_face
+
+WRITE = {  # the attack that once wrote a file, and the one that started a program
+    "_target_": "pathlib.Path.write_text",
+    "_args_": [{"_target_": "pathlib.Path", "_args_": ["owned"]}, "x"],
+}
+START = {"_target_": "os.system", "command": "touch owned"}
+
+
+@pytest.fixture
+def crafted(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A run folder whose checkpoint is changed; the test stands in it, so that a file called `owned` is seen."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    original = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+
+    def craft(change: Callable[[dict[str, Any]], Any] = lambda checkpoint: None) -> Path:
+        checkpoint = copy.deepcopy(original)
+        changed = change(checkpoint)
+        torch.save(checkpoint if changed is None else changed, tmp_path / "checkpoints" / "best.ckpt")
+        return tmp_path
+
+    return craft
+
+
+class Hidden:
+    """A pickle that runs a command."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch owned",)
+
+
+def test_a_run_comes_back_with_its_best_weights(run: Path) -> None:
+    back = load_run(run)
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert back.epoch == checkpoint["epoch"] + 1
+    assert not back.predictor.training
+    for name, value in back.predictor.state_dict().items():
+        assert torch.equal(value, checkpoint["state_dict"][f"predictor.{name}"])
+    assert back.class_names == tuple(f"Person {index}" for index in range(1, 8))
+    assert back.shape == (50, 37)
+    assert (back.preprocessing.height, back.preprocessing.width, back.preprocessing.order) == (50, 37, "top_down")
+    assert back.config["model"]["hidden_size"] == 8
+    assert back.logits(torch.rand(3, 50, 37)).shape == (3, 7)
+    assert back.probabilities(np.zeros((2, 50, 37), dtype=np.float32)).sum(axis=1) == pytest.approx([1, 1])
+
+
+def test_without_best_weights_the_last_are_taken(config: Compose, tmp_path: Path) -> None:
+    train(config(*SMALL, "callbacks.best=null", "data.order=columns", "model=gru"))
+    back = load_run(tmp_path / "run")
+    assert back.checkpoint.name == "last.ckpt"
+    assert back.epoch == 2
+    assert back.shape == (37, 50)
+    image = np.arange(50 * 37, dtype=np.float32).reshape(1, 50, 37)
+    assert np.array_equal(back.preprocessing.rows(image)[0], image[0].T)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        load_run(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"no checkpoints/best\.ckpt"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.999])
+def test_a_truncated_checkpoint_is_refused(crafted: Callable[..., Path], share: float) -> None:
+    path = crafted() / "checkpoints" / "best.ckpt"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(UsageError, match=r"best\.ckpt: .*damaged"):
+        load_run(path.parent.parent)
+
+
+def test_every_flipped_bit_of_the_weights_is_found(crafted: Callable[..., Path]) -> None:
+    path = crafted() / "checkpoints" / "best.ckpt"
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if "/data/" in entry.filename and entry.file_size > 50]
+    chance = np.random.default_rng(0)
+    for _ in range(60):
+        entry = entries[chance.integers(len(entries))]
+        name_length = int.from_bytes(whole[entry.header_offset + 26 : entry.header_offset + 28], "little")
+        extra_length = int.from_bytes(whole[entry.header_offset + 28 : entry.header_offset + 30], "little")
+        place = entry.header_offset + 30 + name_length + extra_length + int(chance.integers(entry.file_size))
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << int(chance.integers(8)))]) + whole[place + 1 :])
+        with pytest.raises(UsageError, match="damaged"):
+            load_run(path.parent.parent)
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(crafted: Callable[..., Path]) -> None:
+    folder = crafted(lambda checkpoint: checkpoint.update(extra=Hidden()))
+    with pytest.raises(UsageError, match="more than tensors and plain values"):
+        load_run(folder)
+    (folder / "checkpoints" / "best.ckpt").write_bytes(pickle.dumps(Hidden()))
+    with pytest.raises(UsageError, match="damaged"):
+        load_run(folder)
+    assert not Path("owned").exists()
+    pickle.loads(pickle.dumps(Hidden()))  # the trap is a real one
+    assert Path("owned").exists()
+
+
+def deflated(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        parts = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def test_packed_entries_are_refused(crafted: Callable[..., Path]) -> None:
+    folder = crafted()
+    deflated(folder / "checkpoints" / "best.ckpt")
+    with pytest.raises(UsageError, match="its entries are packed"):
+        load_run(folder)
+
+
+def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Set a value at a place in a checkpoint."""
+
+    def changed(checkpoint: dict[str, Any]) -> None:
+        node = checkpoint
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = value
+
+    return changed
+
+
+def shared(depth: int) -> list[Any]:
+    """A list of lists that is small in memory and without end to walk."""
+    node: list[Any] = [0]
+    for _ in range(depth):
+        node = [node] * 10
+    return node
+
+
+MODEL = (METADATA, "config", "model")
+REORDERED = {
+    "_target_": "lfw_seq.models.encoded.EncodedReader",
+    "encoder": {
+        "_target_": "lfw_seq.models.encoders.Reorder",
+        "_partial_": True,
+        "rows": True,
+        "pixels": "each",
+        "seed": 0,
+    },
+    "reader": {"_target_": "lfw_seq.models.mlp.MLP", "_partial_": True, "hidden_size": 1, "num_layers": 1}
+    | {"dropout": 0.0, "init": "torch"},
+}
+STRETCHED = torch.zeros(1).expand(2**16, 2**16)
+CRAFTED: dict[str, tuple[Any, str]] = {
+    "no state": (lambda c: {"weight": torch.ones(2)}, "another project"),
+    "a list": (lambda c: [1, 2], "another project"),
+    "no metadata": (lambda c: c.pop(METADATA) and None, "another project or an older version"),
+    "format": (change(METADATA, "format", value=9), "format 9, expected 2"),
+    "names": (change(METADATA, "class_names", value=[1]), "no proper 'class_names'"),
+    "no names": (change(METADATA, "class_names", value=[]), "no proper class_names"),
+    "preprocessing": (change(METADATA, "preprocessing", value="x"), "no proper 'preprocessing'"),
+    "shape": (change(METADATA, "shape", value=[50, 2]), "weights are not those"),
+    "config": (change(METADATA, "config", value={}), "no proper 'model'"),
+    "threads": (change(METADATA, "config", "split_seed", value="x"), "no proper 'split_seed'"),
+    "empty state": (change("state_dict", value={}), "weights are not those"),
+    "another weight": (change("state_dict", "other", value=torch.ones(1)), "weights are not those"),
+    "stretched weight": (change("state_dict", "other", value=STRETCHED), "no plain tensor"),
+    "a word for a weight": (change("state_dict", "other", value="x"), "no plain tensor"),
+    "larger": (change(*MODEL, "hidden_size", value=60_000), "weights are not those"),
+    "layers": (change(*MODEL, "num_layers", value=100_000), "expected a whole number from 1 to 1000"),
+    "huge": (change(*MODEL, "hidden_size", value=2**62), r"model\.hidden_size"),
+    "nan": (change(*MODEL, "dropout", value=float("nan")), r"model\.dropout=nan: refused"),
+    "a text": (change(*MODEL, "dropout", value="${oc.env:HOME}"), r"model\.dropout='\$\{oc.env:HOME\}': refused"),
+    "interpolated": (change(*MODEL, "cell", value="${oc.env:HOME}"), r"model\.cell"),
+    "reordered": (change(*MODEL, value=REORDERED), "weights are not those"),
+    "large shape": (change(METADATA, "shape", value=[40_000, 20_000]), "no proper shape"),
+    "without end": (change(METADATA, "config", "loss", value=shared(30)), "more than 100,000 values"),
+    "a target for an argument": (change(*MODEL, "cell", value=WRITE), r"_target_='pathlib.Path.write_text': refused"),
+    "in a list": (change(*MODEL, "cell", value=[WRITE]), r"model\.cell=\[.*refused"),
+    "a partial": (change(*MODEL, "_partial_", value=True), "_partial_: refused"),
+    "arguments": (change(*MODEL, "_args_", value=[1]), "_args_: refused"),
+}
+target: Any
+for target in ("os.system", "lfw_seq.train.train", "lfw_seq.modelsx.mlp.MLP", "lfw_seq.models.recurrent.torch.load"):
+    CRAFTED[target] = (change(*MODEL, "_target_", value=target), "refused; expected a class of lfw_seq")
+for target in (
+    "lfw_seq.models.recurrent.nn.LSTM",
+    "lfw_seq.models.init.initialise",
+    "lfw_seq.data.__main__.X",
+    None,
+    5,
+):
+    CRAFTED[str(target)] = (change(*MODEL, "_target_", value=target), "refused; expected a class of lfw_seq")
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_what_a_crafted_checkpoint_asks_for_is_refused_by_name(crafted: Callable[..., Path], name: str) -> None:
+    how, expected = CRAFTED[name]
+    folder = crafted(how)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UsageError, match=expected):
+        load_run(folder)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+    assert not Path("owned").exists()
+
+
+DRAWN = {"num_people": 7, "num_images": 40, "height": 20, "width": 20, "seed": 0}
+SYNTHETIC: dict[str, Any] = {"_target_": "lfw_seq.data.synthetic.Synthetic", **DRAWN}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"num_images": 4_000_000_000}, r"data\.num_images"),
+        ({"num_images": [WRITE]}, r"data\.num_images=.*refused"),
+        ({"num_images": [[START]]}, r"data\.num_images=.*refused"),
+        ({"num_images": WRITE}, "refused; expected a class of lfw_seq"),
+        ({"_target_": "lfw_seq.data.__main__.X"}, "refused; expected a class of lfw_seq"),
+        ({"_target_": "lfw_seq.data.cache.cached"}, "refused; expected a class of lfw_seq"),
+        ({"_partial_": True}, "_partial_: refused"),
+        ({"other": 1}, r"data\.other: refused"),
+    ],
+)
+def test_a_source_out_of_a_file_holds_plain_values_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(build_source(SYNTHETIC).load().labels) == 40
+    with pytest.raises(UsageError, match=expected):
+        build_source(SYNTHETIC | changes)
+    assert not Path("owned").exists()
+
+
+HOSTILE_LEAF: st.SearchStrategy[Any] = st.sampled_from([WRITE, START, [WRITE], [[START]], "${oc.env:HOME}"])
+HOSTILE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**80), 2**80) | st.floats() | st.text(max_size=20) | HOSTILE_LEAF,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["_target_", "x", "seed"]), inner),
+    max_leaves=8,
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_mutated_metadata_never_run_code_and_end_in_one_line(crafted: Callable[..., Path], data: st.DataObject) -> None:
+    folder = crafted()
+    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    node: Any = checkpoint[METADATA]
+    while isinstance(node, dict) and node:
+        key = data.draw(st.sampled_from(sorted(node)))
+        if not isinstance(node[key], dict) or data.draw(st.booleans()):
+            node[key] = data.draw(HOSTILE)
+            break
+        node = node[key]
+    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+    message = ""
+    try:
+        back = load_run(folder)
+        build(back.config["data"], back.config["split_seed"], 0, build_source)
+        back.logits(torch.zeros(2, *back.shape))
+    except UsageError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert not Path("owned").exists()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2_000_000  # KiB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["predict", "evaluate", "export"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        change(METADATA, "config", "data", "num_images", value=[WRITE]),
+        change(METADATA, "config", "data", "_target_", value="os.system"),
+        change(METADATA, "config", "data", "seed", value=[[START]]),
+        change(*MODEL, "cell", value=[WRITE]),
+    ],
+)
+def test_commands_refuse_crafted_checkpoints_in_one_line(
+    crafted: Callable[..., Path], how: Callable[[dict[str, Any]], None], module: str
+) -> None:
+    folder = crafted(how)
+    save_face(folder / "face.png", 3)
+    more = {"predict": ["images=face.png"], "export": ["format=torch"]}
+    words = [f"run={folder}", *more.get(module, [])]
+    done = command(*words, cwd=folder, module=f"lfw_seq.{module}")
+    assert not (folder / "owned").exists()
+    assert "Traceback" not in done.stderr
+    if module == "evaluate":  # the others need no source: they go on without one
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "good"),
+    [
+        (1, int, True), (True, int, False), (1.0, int, False), (2**64, int, False), (1, float, True),
+        (float("inf"), float, False), ("x", str, True), (None, int | None, True), ("x", int | None, False),
+        ([1, 2], list[int], True), ([1, "2"], list[int], False), ([[1]], list[list[int]], True), ({}, list[int], False),
+    ],
+)  # fmt: skip
+def test_values_out_of_files_have_the_type_of_the_signature(value: object, kind: Any, good: bool) -> None:
+    assert fits(value, kind) == good
+
+
+def test_every_net_of_ours_can_be_rebuilt() -> None:
+    assert {"lfw_seq.models.recurrent.RecurrentReader", "lfw_seq.models.cnn.CNN"} <= set(MODELS)
+    net = {"_target_": "lfw_seq.models.cnn.CNN", "channels": [4], "kernel": 3, "dropout": 0.1}
+    built = construct("model", net, MODELS, {"num_features": 8, "num_rows": 9, "num_classes": 2})
+    assert built(torch.rand(3, 9, 8)).shape == (3, 2)
+
+
+def test_a_last_checkpoint_cannot_have_files_removed_outside(config: Compose, tmp_path: Path) -> None:
+    options = (*SMALL, "trainer.max_epochs=4", "callbacks.early_stopping=null")
+    train(config(*options))
+    (tmp_path / "run" / "result.json").unlink()  # as if it had been killed
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("mine")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["epoch"] = 0
+    for state in checkpoint["callbacks"].values():
+        if "best_k_models" in state:
+            evil = f"{state['dirpath']}/../../victim"
+            state["best_k_models"] = {evil: torch.tensor(9.0)}
+            state |= {"kth_best_model_path": evil, "best_model_path": evil, "last_model_path": evil}
+    torch.save(checkpoint, last)
+    train(config(*options))
+    assert (victim / "file").read_text() == "mine"
+
+
+def test_an_interrupted_run_goes_on_in_a_folder_that_moved(
+    config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (*SMALL, "trainer.max_epochs=6", "optimizer.lr=0.05")
+    whole = train(config(*options, f"run_dir={tmp_path / 'whole'}"))
+    from lfw_seq.training.callbacks.core import History
+
+    row = History.on_train_epoch_end
+
+    def killed(self: History, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 3:
+            raise KeyboardInterrupt
+        row(self, trainer, pl_module)
+
+    monkeypatch.setattr(History, "on_train_epoch_end", killed)
+    with pytest.raises(BaseException):  # noqa: B017, PT011  # Lightning turns an interrupt into an exit
+        train(config(*options, f"run_dir={tmp_path / 'first'}"))
+    monkeypatch.setattr(History, "on_train_epoch_end", row)
+    (tmp_path / "first" / "result.json").unlink(missing_ok=True)
+    shutil.move(tmp_path / "first", tmp_path / "moved")
+    again = train(config(*options, f"run_dir={tmp_path / 'moved'}"))
+    assert {key: again[key] for key in ("metrics", "best_epoch", "epochs")} == {
+        key: whole[key] for key in ("metrics", "best_epoch", "epochs")
+    }
+    assert open_checkpoint(tmp_path / "moved" / "checkpoints" / "best.ckpt")["epoch"] + 1 == whole["best_epoch"]
+    for name in ("predictions.csv", "metrics.csv"):
+        assert (tmp_path / "moved" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -1,0 +1,111 @@
+"""The shape of the code: imports run one way, and every choice of the configs trains and comes back."""
+
+import ast
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lfw_seq
+from lfw_seq.cli import CONF
+from lfw_seq.data.module import build
+from lfw_seq.runs.checkpoint import load_run
+from lfw_seq.runs.folder import to_plain
+from lfw_seq.runs.record import read_predictions
+from lfw_seq.train import train
+
+from .conftest import SMALL, Compose
+
+ROOT = Path(lfw_seq.__file__).parent
+# From the bottom to the top: a package imports those before it. Above them stand the commands, and what times these.
+ORDER = ("cli", "data", "models", "runs", "evaluation", "training", "sweeps", "reports")
+TOP = ("benchmark", "benchmarks", "__main__")
+
+
+def layer(module: str) -> int:
+    part = module.removeprefix("lfw_seq").lstrip(".").split(".")[0]
+    if part in ORDER or not part:
+        return ORDER.index(part) if part else -1
+    return len(ORDER) + (part in TOP)
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of ours that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lfw_seq"):
+            parts = [f"{node.module}.{name.name}" for name in node.names]
+            found |= {part if module_file(part).exists() else node.module for part in parts}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names if name.name.startswith("lfw_seq")}
+    return found
+
+
+def module_file(module: str) -> Path:
+    path = ROOT.parent / Path(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+FILES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_run_one_way(module: str) -> None:
+    above = {name for name in imports(FILES[module]) if layer(name) > layer(module)}
+    assert not above
+
+
+def test_no_two_modules_import_each_other() -> None:
+    graph = {module: {name for name in imports(path) if name in FILES} for module, path in FILES.items()}
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, " -> ".join([*way, module])
+        if module not in done:
+            for name in graph[module]:
+                visit(name, (*way, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+    assert done == set(FILES)
+
+
+def test_no_module_stands_in_for_one_of_the_standard_library() -> None:
+    assert not {path.stem for path in FILES.values()} & sys.stdlib_module_names - {"__main__", "__init__"}
+
+
+CHOICES = [
+    *(f"model={path.stem}" for path in sorted((CONF / "model").glob("*.yaml"))),
+    *(f"experiment={path.stem}" for path in sorted((CONF / "experiment").glob("*.yaml"))),
+]
+LABS_NET = 218_503
+PARAMETERS = {"both_directions": 568_328, "best": 883_432, "cnn": 124_263}  # of experiments with another net
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_trains_and_comes_back_with_equal_predictions(
+    config: Compose, tmp_path: Path, choice: str
+) -> None:
+    small = [word for word in SMALL if not word.startswith("model.")]
+    cfg = config(choice, *small, "trainer.max_epochs=1")
+    result = train(cfg)
+    assert result["epochs"] == 1
+    group, _, name = choice.partition("=")
+    if group == "experiment":
+        assert result["model"]["parameters"] == PARAMETERS.get(name, LABS_NET)
+        assert result["data"]["validation_is_test"] == (name in ("lab", "lab_double_scaled"))
+    back = load_run(tmp_path / "run")
+    data = build(to_plain(cfg.data), cfg.split_seed, cfg.seed)
+    data.setup()
+    probabilities = back.probabilities(data.faces.images[data.indices["test"]])
+    files, truth, expected, names = read_predictions(tmp_path / "run" / "predictions.csv")
+    assert files == [data.faces.files[index] for index in data.indices["test"]]
+    assert np.array_equal(np.array(truth), data.faces.labels[data.indices["test"]])
+    assert tuple(names) == back.class_names
+    assert torch.equal(torch.tensor(expected), torch.from_numpy(probabilities))

@@ -125,11 +125,11 @@ def test_evaluate_takes_baselines_too(tmp_path: Path) -> None:
         assert found["macro"]["f1"] == pytest.approx(result["metrics"]["test/macro_f1"], abs=1e-7)
         assert found["calibration"]["temperature"] is None
         assert found["open_set"] is None
-        assert "No checkpoint" in found["notes"][0]
+        assert "no checkpoint" in found["notes"][0]
         text = (tmp_path / name / "evaluation" / "report.html").read_text()
-        assert ("Every image got the same answer, Person 1" in text) == (name == "majority")
+        assert ("Person 1 is predicted for every image" in text) == (name == "majority")
     pair = asked("nearest", f"against={tmp_path / 'majority'}")["comparison"]
-    hits = [round(42 * share) for share in pair["accuracy"]]
+    hits = [round(42 * share["value"]) for share in pair["accuracy"]]
     assert pair["only_run"] - pair["only_against"] == hits[0] - hits[1] > 0
     with pytest.raises(UsageError, match="no checkpoint in it"):
         asked("nearest", "split_seed=1")

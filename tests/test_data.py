@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from torch.utils.data import DistributedSampler
 
 from lfw_seq.cli import CONF, UsageError
-from lfw_seq.data.batches import Batch, derive_seed, loader, shuffled
+from lfw_seq.data.batches import derive_seed, loader, shuffled
 from lfw_seq.data.module import FaceRows, build
 from lfw_seq.data.sequences import ORDERS, pictures, sequences
 from lfw_seq.data.split import Split
@@ -137,7 +137,7 @@ def test_orders_differ_by_epoch_and_seed_and_repeat() -> None:
 
 
 def test_the_order_is_that_of_the_epoch_when_a_batch_is_fetched() -> None:
-    data, trainer = faces(batch_size=16), Mock(current_epoch=0)
+    data, trainer = faces(batch_size=16), Mock(current_epoch=0, world_size=1, global_rank=0)
     trainer.strategy.root_device = torch.device("cpu")
     data.trainer = trainer
     batches, labels = data.train_dataloader(), data.tensors["train"][1]
@@ -150,14 +150,12 @@ def test_the_order_is_that_of_the_epoch_when_a_batch_is_fetched() -> None:
 
 def test_several_processes_share_training_batches_and_each_evaluates_everything() -> None:
     rows, labels = torch.zeros(70, 2, 2), torch.arange(70)
-    train = loader(rows, labels, 16, lambda: shuffled(70, 0, 1))
-    parts: list[DistributedSampler[Batch]] = [
-        DistributedSampler(train.dataset, 2, rank, shuffle=False) for rank in range(2)
-    ]  # as Lightning does
-    seen = torch.cat([train.dataset[number][1] for part in parts for number in part])
+    parts = [loader(rows, labels, 16, lambda: shuffled(70, 0, 1), 2, rank) for rank in range(2)]
+    seen = torch.cat([ids for part in parts for _, ids in part])
     assert [len(part) for part in parts] == [3, 3]
     assert set(seen.tolist()) == set(range(70))
-    assert isinstance(loader(rows, labels, 16).sampler, DistributedSampler), "Lightning replaces no such sampler"
+    for part in (*parts, loader(rows, labels, 16)):
+        assert isinstance(part.sampler, DistributedSampler), "Lightning replaces no such sampler"
 
 
 def test_rows_are_not_scaled_but_judged_and_standardized_as_scaled() -> None:

@@ -55,15 +55,16 @@ class BatchDataset(Dataset[Batch]):
 
 
 def loader(
-    rows: Tensor, labels: Tensor, batch_size: int, order: Callable[[], Tensor] | None = None
+    rows: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    order: Callable[[], Tensor] | None = None,
+    processes: int = 1,
+    rank: int = 0,
 ) -> DataLoader[Batch]:
-    """Load batches; see `BatchDataset` for the arguments.
-
-    Among several processes, Lightning shares out batches that have an order; all others are read by every process.
-    """
+    """Load every batch, or process `rank`'s share among `processes`; see `BatchDataset` for the other arguments."""
     dataset = BatchDataset(rows, labels, batch_size, order)
-    every: DistributedSampler[Batch] | None = None
-    if order is None:
-        every = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=False)
+    # Lightning would put in one of its own, whose shuffle starts anew in the first epoch after a resume.
+    share: DistributedSampler[Batch] = DistributedSampler(dataset, processes, rank, shuffle=False)
     # A DataLoader draws a seed for its workers each epoch: not from torch's global generator, which dropout draws from.
-    return DataLoader(dataset, batch_size=None, sampler=every, generator=torch.Generator())
+    return DataLoader(dataset, batch_size=None, sampler=share, generator=torch.Generator())

@@ -129,7 +129,9 @@ class FaceRows(LightningDataModule):
         def order() -> Tensor:
             return shuffled(len(labels), self.seed, trainer.current_epoch)
 
-        return loader(rows, labels, self.batch_sizes[stage], order if stage == "train" else None)
+        if stage == "train":  # of several processes each trains on its share; each validates on all images
+            return loader(rows, labels, self.batch_sizes[stage], order, trainer.world_size, trainer.global_rank)
+        return loader(rows, labels, self.batch_sizes[stage])
 
 
 def build(

@@ -5,33 +5,30 @@ import inspect
 import math
 import pkgutil
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from functools import partial
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from torch import nn
 
-from lfw_seq import models
+from lfw_seq import data, models
 from lfw_seq.cli import UsageError
-from lfw_seq.data.folder import Folder
-from lfw_seq.data.lfw import LFW
-from lfw_seq.data.synthetic import Synthetic
 
 MOST = 2**17  # of a whole number, but of a seed
 LONGEST = 10_000  # of a list or a text
 
 
-def _nets() -> dict[str, type]:
-    """All nets of `lfw_seq.models` by their full names."""
-    names = [module.name for module in pkgutil.iter_modules(models.__path__) if module.name != "baselines"]  # no nets
-    modules = [importlib.import_module(f"{models.__name__}.{name}") for name in names]
-    found = [(module.__name__, value) for module in modules for value in vars(module).values()]
-    nets = [value for name, value in found if inspect.isclass(value) and value.__module__ == name]
-    return {f"{net.__module__}.{net.__name__}": net for net in nets if issubclass(net, nn.Module)}
+def _classes(package: types.ModuleType, wanted: Callable[[type], bool]) -> dict[str, type]:
+    """The wanted classes that the modules of a package define, by their full names."""
+    names = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    found = [(name, kind) for name in names for kind in vars(importlib.import_module(name)).values()]
+    kinds = [kind for name, kind in found if inspect.isclass(kind) and kind.__module__ == name and wanted(kind)]
+    return {f"{kind.__module__}.{kind.__name__}": kind for kind in kinds}
 
 
-MODELS: Mapping[str, type] = _nets()
-SOURCES: Mapping[str, type] = {f"{kind.__module__}.{kind.__name__}": kind for kind in (LFW, Folder, Synthetic)}
+MODELS: Mapping[str, type] = _classes(models, lambda kind: issubclass(kind, nn.Module))
+SOURCES: Mapping[str, type] = _classes(data, lambda kind: is_dataclass(kind) and hasattr(kind, "load"))
 
 
 def fits(value: object, kind: Any) -> bool:

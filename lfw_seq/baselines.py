@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODELS = ("majority", "nearest", "logistic", "svm")
+MODELS = ("majority", "nearest", "logistic", "svm", "nystroem")
 LEARNED = (  # attributes of scikit-learn's fitted steps
     "class_prior_",
     "mean_",
     "scale_",
     "components_",
     "explained_variance_",
+    "normalization_",
     "coef_",
     "support_vectors_",
     "dual_coef_",

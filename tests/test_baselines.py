@@ -25,7 +25,10 @@ from lfw_seq.train import train
 from .conftest import SMALL, Compose, command
 
 DATA = ("data=synthetic", "data.num_images=210", "data.height=25", "data.width=18")
-SVM = ("svm.components=40", "svm.C=[10.0]", "svm.gamma=[0.003,0.01]", "tuning_folds=3")
+SMALLER = {
+    "svm": ("svm.components=40", "svm.C=[10.0]", "svm.gamma=[0.003,0.01]", "tuning_folds=3"),
+    "nystroem": ("nystroem.components=40", "nystroem.landmarks=90", "nystroem.C=[10.0]", "tuning_folds=3"),
+}
 
 
 def make(folder: Path, *words: str) -> DictConfig:
@@ -79,9 +82,12 @@ def test_logistic_regression_without_refit_has_seen_the_training_images_only(tmp
     assert result["model"]["parameters"] == 2 * 450 + 7 * 451
 
 
-def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(tmp_path: Path, config: Compose) -> None:
+@pytest.mark.parametrize("baseline", SMALLER)
+def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(
+    tmp_path: Path, config: Compose, baseline: str
+) -> None:
     folders = [tmp_path / name for name in ("one", "two", "net")]
-    results = [fit(make(folder, *SVM)) for folder in folders[:2]]
+    results = [fit(make(folder, f"baseline={baseline}", *SMALLER[baseline])) for folder in folders[:2]]
     assert results[0]["metrics"] == results[1]["metrics"]
     assert (folders[0] / "predictions.csv").read_bytes() == (folders[1] / "predictions.csv").read_bytes()
     net = train(config(*SMALL, *DATA, f"run_dir={folders[2]}", "trainer.max_epochs=1"))
@@ -93,7 +99,7 @@ def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(tmp_path:
 
 
 def test_mistakes_end_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="baseline=lstm: expected one of majority, nearest, logistic, svm"):
+    with pytest.raises(UsageError, match="baseline=lstm: expected one of majority, nearest, logistic, svm, nystroem"):
         fit(make(tmp_path / "run", "baseline=lstm"))
     with pytest.raises(UsageError, match=r"^svm: .*n_components"):
         fit(make(tmp_path / "run", "svm.components=500"))

@@ -67,6 +67,17 @@ def test_every_option_gives_logits_and_gradients(cell: str, pooling: str, bidire
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
+def test_no_layer_pools_the_rows_and_conv_sees_three() -> None:
+    rows = torch.rand(3, 50, 37, requires_grad=True)
+    for pooling, pooled in (("mean", rows.mean(dim=1)), ("last", rows[:, -1])):
+        net = reader(num_layers=0, pooling=pooling, bidirectional=True).eval()
+        assert parameters(net) == 38 * 7
+        assert torch.equal(net(rows), net.head(pooled))
+    net = reader(cell="conv", num_layers=1, pooling="last").eval()
+    (gradient,) = torch.autograd.grad(net(rows).sum(), rows)
+    assert gradient.abs().sum(dim=(0, 2)).nonzero().flatten().tolist() == [48, 49], "the last row and the one before"
+
+
 def test_last_of_both_directions_has_seen_every_row() -> None:
     net = reader(bidirectional=True, num_layers=1, dropout=0.0, hidden_size=8)
     rows = torch.rand(1, 50, 37, requires_grad=True)
@@ -102,7 +113,7 @@ def test_mlp() -> None:
         ("hidden_size", -1),
         ("hidden_size", 1e9),
         ("hidden_size", 0),
-        ("num_layers", 0),
+        ("num_layers", -1),
         ("dropout", 1.0),
         ("dropout", -0.1),
         ("pooling", "first"),

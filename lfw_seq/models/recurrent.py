@@ -9,7 +9,20 @@ from torch import Tensor, nn
 from lfw_seq.cli import check_bool, check_choice, check_real, check_whole
 from lfw_seq.models.init import SCHEMES, initialise
 
-CELLS: dict[str, type[nn.LSTM | nn.GRU | nn.RNN]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+class RowsConvolution(nn.Module):
+    """What stands in for a recurrent layer to see what recurrence gives: a convolution over three rows, and tanh."""
+
+    def __init__(self, input_size: int, hidden_size: int, batch_first: bool, bidirectional: bool) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(input_size, hidden_size * (2 if bidirectional else 1), kernel_size=3, padding=1)
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, None]:
+        """(B, T, F) -> (B, T, D), and no last state."""
+        return self.convolution(rows.transpose(1, 2)).transpose(1, 2).tanh(), None
+
+
+CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN, "conv": RowsConvolution}
 POOLINGS = ("last", "mean", "max", "attention")
 
 
@@ -23,9 +36,9 @@ class RecurrentReader(nn.Module):
         num_features: F.
         num_rows: T; any other length is read as well.
         num_classes: C.
-        cell: "lstm", "gru" or "rnn" (tanh).
+        cell: "lstm", "gru", "rnn" (tanh), or "conv", which is not recurrent.
         hidden_size: units a layer and direction.
-        num_layers: layers.
+        num_layers: layers; 0 pools the rows as they are.
         dropout: between layers and before the head, in [0, 1).
         bidirectional: read also from the last row to the first.
         pooling: what of the last layer's states the head sees: the "last" of each direction, their "mean", "max",
@@ -51,20 +64,20 @@ class RecurrentReader(nn.Module):
         super().__init__()
         check_choice("model.cell", cell, tuple(CELLS))
         check_whole("model.hidden_size", hidden_size, 1, 2**16)
-        check_whole("model.num_layers", num_layers, 1, 1000)
+        check_whole("model.num_layers", num_layers, 0, 1000)
         check_real("model.dropout", dropout, 0, 1)
         check_bool("model.bidirectional", bidirectional)
         check_choice("model.pooling", pooling, POOLINGS)
         check_choice("model.init", init, SCHEMES)
         width = hidden_size * (2 if bidirectional else 1)
-        sizes = [num_features] + [width] * (num_layers - 1)
+        sizes = [num_features, *[width] * num_layers]
         self.layers = nn.ModuleList(
-            CELLS[cell](size, hidden_size, batch_first=True, bidirectional=bidirectional) for size in sizes
+            CELLS[cell](size, hidden_size, batch_first=True, bidirectional=bidirectional) for size in sizes[:-1]
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, width = nn.Dropout(dropout), sizes[-1]
         self.scores = nn.Linear(width, 1) if pooling == "attention" else None
         self.head = nn.Linear(width, num_classes)
-        self.hidden_size, self.bidirectional, self.pooling = hidden_size, bidirectional, pooling
+        self.hidden_size, self.bidirectional, self.pooling = hidden_size, bidirectional and num_layers > 0, pooling
         initialise(self, init)
 
     def forward(self, rows: Tensor) -> Tensor:

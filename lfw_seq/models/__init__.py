@@ -1,1 +1,1 @@
-"""Nets from row sequences (B, T, F) to logits (B, C): plain modules that know no loss, no Lightning and no config."""
+"""Nets from row sequences (B, T, F) to logits (B, C): plain modules without loss, Lightning or config."""

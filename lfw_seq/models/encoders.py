@@ -1,6 +1,6 @@
 """What stands between the pixels and a recurrent reader: from rows to steps, each `(B, T, F) -> (B, S, E)`.
 
-Shape legend: B batch, T rows, F pixels a row, S steps, E features a step, K filters. Every encoder tells S as
+Shape legend: B batch, T rows, F pixels a row, S steps, E features a step, K filters. Every encoder has S as
 `num_rows` and E as `num_features`, for the reader behind it.
 """
 
@@ -36,7 +36,7 @@ class RowWindows(nn.Module):
 
 
 class Reorder(nn.Module):
-    """Rows, and pixels inside rows, in another fixed order: what a reader loses tells what it made of the order.
+    """Rows, and pixels inside rows, in another fixed order: the accuracy that is lost is what the order was worth.
 
     Attributes:
         num_features: E, which is F.
@@ -56,7 +56,7 @@ class Reorder(nn.Module):
         self.pixel_order: Tensor
         self.register_buffer("row_order", torch.arange(num_rows))
         self.register_buffer("pixel_order", torch.arange(num_features).repeat(num_rows, 1))  # (T, F)
-        if self.row_order.is_meta:  # only the shapes are asked for
+        if self.row_order.is_meta:  # only the shapes are needed
             return
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(num_rows, generator=generator)

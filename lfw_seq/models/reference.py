@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Gates(NamedTuple):
-    """What the four parts of a cell say at one row, each (B, H): gates in (0, 1), the candidate in (-1, 1)."""
+    """The four parts of a cell at one row, each (B, H): gates in (0, 1), the candidate in (-1, 1)."""
 
     input: Tensor
     forget: Tensor

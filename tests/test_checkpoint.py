@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lfw_seq import data, models
 from lfw_seq.cli import UsageError
 from lfw_seq.data.module import build
+from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.runs.archive import METADATA, open_checkpoint
 from lfw_seq.runs.checkpoint import build_source, load_run
-from lfw_seq.runs.construct import MODELS, construct, fits
+from lfw_seq.runs.construct import construct, find_class, fits
 from lfw_seq.train import train
 
 from .conftest import SMALL, Compose, command, save_face
@@ -188,7 +191,7 @@ CRAFTED: dict[str, tuple[Any, str]] = {
     "stretched weight": (change("state_dict", "other", value=STRETCHED), "no plain tensor"),
     "a word for a weight": (change("state_dict", "other", value="x"), "no plain tensor"),
     "larger": (change(*MODEL, "hidden_size", value=60_000), "weights are not those"),
-    "layers": (change(*MODEL, "num_layers", value=100_000), "expected a whole number from 1 to 1000"),
+    "layers": (change(*MODEL, "num_layers", value=100_000), "expected a whole number from 0 to 1000"),
     "huge": (change(*MODEL, "hidden_size", value=2**62), r"model\.hidden_size"),
     "nan": (change(*MODEL, "dropout", value=float("nan")), r"model\.dropout=nan: refused"),
     "a text": (change(*MODEL, "dropout", value="${oc.env:HOME}"), r"model\.dropout='\$\{oc.env:HOME\}': refused"),
@@ -324,11 +327,16 @@ def test_values_out_of_files_have_the_type_of_the_signature(value: object, kind:
     assert fits(value, kind) == good
 
 
-def test_every_net_of_ours_can_be_rebuilt() -> None:
-    assert {"lfw_seq.models.recurrent.RecurrentReader", "lfw_seq.models.cnn.CNN"} <= set(MODELS)
+def test_nets_and_sources_of_ours_are_found_and_nothing_else_is_imported() -> None:
     net = {"_target_": "lfw_seq.models.cnn.CNN", "channels": [4], "kernel": 3, "dropout": 0.1}
-    built = construct("model", net, MODELS, {"num_features": 8, "num_rows": 9, "num_classes": 2})
+    built = construct("model", net, models, {"num_features": 8, "num_rows": 9, "num_classes": 2})
     assert built(torch.rand(3, 9, 8)).shape == (3, 2)
+    assert find_class(data, "lfw_seq.data.synthetic.Synthetic") is Synthetic
+    for name in ("lfw_seq.data.synthetic.dataclass", "lfw_seq.data.faces.Faces", "lfw_seq.models.cnn.nn", "os.system",
+                 "lfw_seq.data.synthetic.Synthetic.load", "lfw_seq.models.cnn.CNN", "", 3, None, []):  # fmt: skip
+        assert find_class(data, name) is None, name
+    assert find_class(models, "this.s") is None
+    assert "this" not in sys.modules
 
 
 def test_a_last_checkpoint_cannot_have_files_removed_outside(config: Compose, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor
 
+from lfw_seq import data as sources
 from lfw_seq.cli import UsageError, check_whole, configuring
 from lfw_seq.data.folder import Folder
 from lfw_seq.data.images import person_files
@@ -22,7 +23,7 @@ from lfw_seq.data.module import READING, SPLIT, FaceRows, build, instantiate_sou
 from lfw_seq.evaluation.metrics import stage_metrics
 from lfw_seq.evaluation.rows import accuracy_by_step
 from lfw_seq.runs.checkpoint import TrainedRun, build_source, load_run, pick_device
-from lfw_seq.runs.construct import SOURCES
+from lfw_seq.runs.construct import find_class
 from lfw_seq.runs.folder import read_result, to_plain
 from lfw_seq.runs.record import PREDICTIONS, read_predictions
 
@@ -172,7 +173,7 @@ def open_split(run: TrainedRun, keys: Mapping[str, Any], split_seed: int | str =
     if not other and (unknown := chosen.keys() - trained.keys() - {*PLACE, *SPLIT, *READING}):
         raise UsageError(f"data.{min(unknown)}: the run's source has no such key; expected one of {', '.join(trained)}")
     keys = (chosen if other else trained | chosen) | {"order": run.preprocessing.order}
-    takes = getattr(SOURCES.get(str(keys.get("_target_"))), "__annotations__", PLACE)
+    takes = getattr(find_class(sources, keys.get("_target_")), "__annotations__", PLACE)
     config = {key: value for key, value in keys.items() if key not in PLACE or key in takes}
     seed: Any = run.config["split_seed"] if split_seed == AS_TRAINED else split_seed  # checked by Split
     data = build(config, seed, 0, instantiate_source if other else build_source)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lfw_seq import data, models
 from lfw_seq.cli import UsageError, check_choice, check_real, configuring
 from lfw_seq.data.images import read_image
 from lfw_seq.data.layout import Layout
@@ -23,7 +24,7 @@ from lfw_seq.data.standardize import Standardize
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.runs.archive import FORMAT, METADATA, open_checkpoint
-from lfw_seq.runs.construct import MODELS, SOURCES, construct, fits
+from lfw_seq.runs.construct import construct, fits
 
 MOST_PIXELS = 2**24  # of an image
 MOST_DRAWN = 2**28  # pixels of all drawn faces: 1 GiB
@@ -197,7 +198,7 @@ def rebuild(metadata: Mapping[str, Any], layout: Layout, state: Mapping[str, Ten
     check_real("data.pixel_scale", scale, 0, 256, open_low=True)
 
     def build() -> Predictor:
-        net = construct("model", config["model"], MODELS, shape)
+        net = construct("model", config["model"], models, shape)
         standardize = Standardize(mode, steps, features)
         return Predictor(net, standardize, float(scale), layout if config["test_mirror"] else None)
 
@@ -217,7 +218,7 @@ def build_source(config: Mapping[str, Any]) -> Any:
         UsageError: a class or a value that is none of ours.
     """
     with configuring("data"):
-        source = construct("data", dict(config), SOURCES, {})
+        source = construct("data", dict(config), data, {})
         if isinstance(source, Synthetic) and (source.num_images or 0) * source.height * source.width > MOST_DRAWN:
             raise UsageError(f"data.num_images={source.num_images}: refused, too many to draw for a file")
         return source

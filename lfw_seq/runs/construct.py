@@ -5,30 +5,31 @@ import inspect
 import math
 import pkgutil
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from functools import partial
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from torch import nn
 
-from lfw_seq import data, models
 from lfw_seq.cli import UsageError
 
 MOST = 2**17  # of a whole number, but of a seed
 LONGEST = 10_000  # of a list or a text
 
 
-def _classes(package: types.ModuleType, wanted: Callable[[type], bool]) -> dict[str, type]:
-    """The wanted classes that the modules of a package define, by their full names."""
-    names = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
-    found = [(name, kind) for name in names for kind in vars(importlib.import_module(name)).values()]
-    kinds = [kind for name, kind in found if inspect.isclass(kind) and kind.__module__ == name and wanted(kind)]
-    return {f"{kind.__module__}.{kind.__name__}": kind for kind in kinds}
+def find_class(package: types.ModuleType, name: object) -> type | None:
+    """A net or a source that a module of `lfw_seq.models` or `lfw_seq.data` defines, by its full name.
 
-
-MODELS: Mapping[str, type] = _classes(models, lambda kind: issubclass(kind, nn.Module))
-SOURCES: Mapping[str, type] = _classes(data, lambda kind: is_dataclass(kind) and hasattr(kind, "load"))
+    Only modules that lie in the package are imported, whatever the name is.
+    """
+    module, _, kind = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    if module not in {f"{package.__name__}.{part.name}" for part in pkgutil.iter_modules(package.__path__)}:
+        return None
+    found = vars(importlib.import_module(module)).get(kind)
+    if not inspect.isclass(found) or found.__module__ != module:
+        return None
+    return found if issubclass(found, nn.Module) or (is_dataclass(found) and hasattr(found, "load")) else None
 
 
 def fits(value: object, kind: Any) -> bool:
@@ -53,21 +54,21 @@ def fits(value: object, kind: Any) -> bool:
     return False
 
 
-def construct(key: str, node: Any, table: Mapping[str, type], given: Mapping[str, Any] | None = None) -> Any:
-    """Build an object of a table's class, its arguments checked against its signature.
+def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str, Any] | None = None) -> Any:
+    """Build an object of a class in `lfw_seq.models` or `lfw_seq.data`, its arguments checked against its signature.
 
     Args:
         key: of the node, for messages.
-        node: `_target_`, a key of the table, and the arguments; a dict among them with `_partial_: true` is a part that
-            the object around it completes.
-        table: classes by full name.
+        node: `_target_`, a class by its full name, and the arguments; a dict among them with `_partial_: true` is
+            a part that the object around it completes.
+        package: where the class and those of its parts are.
         given: more arguments, not from the file; None gives a function that takes them.
 
     Raises:
         UsageError: another class, an argument it does not take, or one of another type.
     """
     target = node.get("_target_") if isinstance(node, dict) else None
-    kind = table.get(target) if isinstance(target, str) else None
+    kind = find_class(package, target)
     if kind is None:
         raise UsageError(f"{key}._target_={target!r:.100}: refused; expected a class of lfw_seq")
     hints = get_type_hints(kind.__init__)  # type: ignore[misc]  # of a class, not of an instance
@@ -78,7 +79,7 @@ def construct(key: str, node: Any, table: Mapping[str, type], given: Mapping[str
         if name not in hints or name == "return" or name in (given or {}):
             raise UsageError(f"{key}.{name!s:.100}: refused; {kind.__name__} takes no such value from a file")
         if isinstance(value, dict) and not fits(value, hints[name]):
-            arguments[name] = construct(f"{key}.{name}", value, table)
+            arguments[name] = construct(f"{key}.{name}", value, package)
         elif not fits(value, hints[name]) or (isinstance(value, int) and value > MOST and name != "seed"):
             raise UsageError(f"{key}.{name}={value!r:.100}: refused; expected {hints[name]}")
         else:

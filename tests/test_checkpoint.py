@@ -332,8 +332,16 @@ def test_nets_and_sources_of_ours_are_found_and_nothing_else_is_imported() -> No
     built = construct("model", net, models, {"num_features": 8, "num_rows": 9, "num_classes": 2})
     assert built(torch.rand(3, 9, 8)).shape == (3, 2)
     assert find_class(data, "lfw_seq.data.synthetic.Synthetic") is Synthetic
-    for name in ("lfw_seq.data.synthetic.dataclass", "lfw_seq.data.faces.Faces", "lfw_seq.models.cnn.nn", "os.system",
-                 "lfw_seq.data.synthetic.Synthetic.load", "lfw_seq.models.cnn.CNN", "", 3, None, []):  # fmt: skip
+    here = (
+        "synthetic.dataclass",
+        "faces.Faces",
+        "module.FaceRows",
+        "synthetic.Synthetic.load",
+        "synthetic",
+        "__main__.X",
+    )
+    others: list[object] = ["os.system", "lfw_seq.models.cnn.CNN", "", 3, None, []]
+    for name in (*others, *(f"lfw_seq.data.{name}" for name in here)):
         assert find_class(data, name) is None, name
     assert find_class(models, "this.s") is None
     assert "this" not in sys.modules

@@ -70,9 +70,10 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
     from lfw_seq.runs import record
     from lfw_seq.training.build import prepare_process
 
-    for key, least in (("tuning_folds", 2), ("threads", 1), ("seed", 0)):
-        cli.check_whole(key, cfg[key], least)
-    cli.check_bool("refit", cfg.refit)
+    for key, least, most in (("tuning_folds", 2, 1000), ("threads", 1, 1024), ("seed", 0, 2**32 - 1)):
+        cli.check_whole(key, cfg[key], least, most)
+    for key in ("refit", "fail_fast", "debug"):
+        cli.check_bool(key, cfg[key])
     cli.check_choice("baseline", cfg.baseline, MODELS)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
     with runs.claimed(folder, experiment):
@@ -98,13 +99,14 @@ def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Te
         The metrics by `stage/name`, the test probabilities (N, C), and how many numbers the fitted model keeps.
     """
     import numpy as np
-    from hydra.utils import instantiate
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+    from lfw_seq.parts import build_part
 
     standardize, scale = data.standardizer(), cfg.data.pixel_scale
     pixels = {stage: standardize(rows * scale).flatten(1).numpy() for stage, (rows, _) in data.tensors.items()}
     people = {stage: labels.numpy() for stage, (_, labels) in data.tensors.items()}  # pixels are (N, T F)
-    pipeline, grid = instantiate(cfg[cfg.baseline], _convert_="all")
+    pipeline, grid = build_part(cfg.baseline, cfg[cfg.baseline], tuple)
     folds = StratifiedKFold(cfg.tuning_folds, shuffle=True, random_state=cfg.split_seed)
     search = GridSearchCV(pipeline, grid, cv=folds, error_score="raise").fit(pixels["train"], people["train"])
     log.info("%s: %s", cfg.baseline, search.best_params_ or "nothing to choose")

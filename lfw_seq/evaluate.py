@@ -47,10 +47,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     from lfw_seq.evaluation.sections import draw, list_mistakes, sections
     from lfw_seq.runs.folder import write_bytes, write_csv, write_json, write_text
 
-    found, drawn, others = collect(cfg, cfg.run), {}, {}
+    found, drawn, others = collect(cfg), {}, {}
     card = {"run": str(found.folder), **scorecard(found), "reproduced": is_reproduced(found)}
     if cfg.against is not None:
-        other = collect(cfg, cfg.against)
+        other = collect(cfg, "against")
         check_same_images(found, other)
         card["comparison"] = compare(found, other)
         others = draw(other, scorecard(other), f"The other run, {other.folder.resolve().name}. ")

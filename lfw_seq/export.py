@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
-from lfw_seq.cli import UsageError, check_choice
+from lfw_seq.cli import UsageError, check_bool, check_choice
 from lfw_seq.runs.folder import to_plain, write_bytes
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def export(cfg: DictConfig) -> dict[str, Any]:
         UsageError: no such run, a net that this format cannot hold, or a file that cannot be written.
     """
     check_choice("format", cfg.format, tuple(SUFFIXES))
+    check_bool("data.download", cfg.data.download)
     import torch
 
     from lfw_seq.runs import formats

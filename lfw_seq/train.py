@@ -98,8 +98,10 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 
 def draw_trial(cfg: DictConfig) -> tuple[DictConfig, Any]:
     """The config with the values that this job of a search draws, and its trial; None outside a search."""
-    if cfg.search is None or cfg.trial is None:
+    if cfg.search is None and cfg.trial is None:
         return cfg, None
+    if not isinstance(cfg.search, DictConfig):
+        raise cli.UsageError(f"search={cli.as_typed(cfg.search)}: expected +sweep=tpe, which has the search's keys")
     from lfw_seq.sweeps.search import draw  # needs the extra optuna
 
     return draw(cfg)

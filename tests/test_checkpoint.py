@@ -21,9 +21,10 @@ from lfw_seq import data, models
 from lfw_seq.cli import UsageError
 from lfw_seq.data.module import build
 from lfw_seq.data.synthetic import Synthetic
+from lfw_seq.parts import fits
 from lfw_seq.runs.archive import METADATA, open_checkpoint
 from lfw_seq.runs.checkpoint import build_source, load_run
-from lfw_seq.runs.construct import construct, find_class, fits
+from lfw_seq.runs.construct import construct, find_class
 from lfw_seq.train import train
 
 from .conftest import SMALL, Compose, command, save_face

@@ -194,7 +194,7 @@ def test_strangers_of_lfw_are_the_people_under_the_threshold(tmp_path: Path, con
         save_face(root / person / f"{person}_0001.jpg", 30)
     data = [f"data.data_home={tmp_path}", "data.download=false", "data.min_faces_per_person=5", "data.val_size=0.3"]
     train(config(*SMALL[2:], *data, "data.test_size=0.3"))
-    got = collect(asked(of=tmp_path / "run"), str(tmp_path / "run"))
+    got = collect(asked(of=tmp_path / "run"))
     assert got.strangers is not None
     assert sorted(file.split("/")[0] for file in got.strangers[0]) == ["Cy", "Di", "Ed"]
     assert evaluate(asked(of=tmp_path / "run"))["open_set"]["strangers"] == 3

@@ -20,7 +20,7 @@ from .conftest import SMALL, Compose
 
 ROOT = Path(lfw_seq.__file__).parent
 # From the bottom to the top: a package imports those before it. Above them stand the commands, and what times these.
-ORDER = ("cli", "data", "models", "runs", "evaluation", "training", "sweeps", "reports")
+ORDER = ("compose", "cli", "parts", "data", "models", "runs", "evaluation", "training", "sweeps", "reports")
 TOP = ("benchmark", "benchmarks", "__main__")
 
 

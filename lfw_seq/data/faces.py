@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class Faces:
         return digest.hexdigest()[:16]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where faces come from."""
 

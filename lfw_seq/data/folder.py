@@ -2,13 +2,14 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL
 
-from lfw_seq.cli import UsageError, check_bool, check_whole
+from lfw_seq.cli import UsageError, check_whole
 from lfw_seq.data import images
 from lfw_seq.data.cache import cached, listing
 from lfw_seq.data.faces import Faces, by_count, check_memory
@@ -42,15 +43,11 @@ class Folder:
     cache_dir: str
 
     def __post_init__(self) -> None:
-        check_path("data.root", self.root)
-        check_path("data.cache_dir", self.cache_dir)
         check_whole("data.min_faces_per_person", self.min_faces_per_person)
         check_whole("data.height", self.height, 1, 4096)
         check_whole("data.width", self.width, 1, 4096)
-        check_bool("data.color", self.color)
-        check_bool("data.skip_unreadable", self.skip_unreadable)
         edges = [0, 1, 0, 1] if self.crop is None else self.crop
-        if not isinstance(edges, list) or not all(is_range(part, 1, int, float) for part in (edges[:2], edges[2:])):
+        if not is_range(edges[:2], 1) or not is_range(edges[2:], 1):
             raise UsageError(f"data.crop={self.crop}: expected [top, bottom, left, right] as fractions from 0 to 1")
 
     def load(self) -> Faces:
@@ -98,14 +95,6 @@ class Folder:
         return Faces(np.stack(pixels), labels, names, tuple(kept), "folder")
 
 
-def check_path(name: str, value: object) -> None:
-    """Raise UsageError unless `value` is text."""
-    if not isinstance(value, str):
-        raise UsageError(f"{name}={value}: expected a path")
-
-
-def is_range(value: object, most: int, *kinds: type) -> bool:
-    """Whether this is a list of two numbers of some kinds, rising inside [0, most]."""
-    if not isinstance(value, list) or len(value) != 2 or not all(type(edge) in kinds for edge in value):
-        return False
-    return bool(0 <= value[0] < value[1] <= most)
+def is_range(edges: Sequence[float], most: int) -> bool:
+    """Whether these are two numbers that rise inside [0, most]."""
+    return len(edges) == 2 and 0 <= edges[0] < edges[1] <= most

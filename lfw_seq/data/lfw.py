@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lfw_seq.cli import UsageError, check_bool, check_real
+from lfw_seq.cli import UsageError, check_real
 from lfw_seq.data.faces import Faces
-from lfw_seq.data.folder import Folder, check_path, is_range
+from lfw_seq.data.folder import Folder, is_range
 from lfw_seq.data.images import is_folder
 
 SIDE = 250  # pixels of a photo, both ways
@@ -42,13 +42,10 @@ class LFW:
     cache_dir: str
 
     def __post_init__(self) -> None:
-        check_path("data.data_home", self.data_home or "")
-        check_bool("data.download", self.download)
-        check_bool("data.funneled", self.funneled)
         if self.resize is not None:
             check_real("data.resize", self.resize, 0, 10, open_low=True)
         parts = [[0, SIDE]] * 2 if self.slice_ is None else self.slice_
-        if not isinstance(parts, list) or [is_range(part, SIDE, int) for part in parts] != [True, True]:
+        if [is_range(part, SIDE) for part in parts] != [True, True]:
             raise UsageError(f"data.slice_={self.slice_}: expected [[from, to], [from, to]] inside the 250 x 250 photo")
         if not all(self._shape):
             raise UsageError(

@@ -5,28 +5,26 @@ Shape legend: N images, B batch, T steps of the sequence, F features a step.
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lfw_seq.cli import UsageError, check_bool, check_choice, check_real, check_whole
+from lfw_seq.cli import UsageError, check_choice, check_real, check_whole
 from lfw_seq.data.batches import Batch, loader, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
 from lfw_seq.data.layout import Layout
 from lfw_seq.data.sequences import ORDERS, sequences
 from lfw_seq.data.split import Split
 from lfw_seq.data.standardize import MODES, Standardize
+from lfw_seq.parts import build_part, check_arguments
 
 STAGES = ("train", "val", "test")
 SPLIT = [field.name for field in fields(Split) if field.name != "split_seed"]  # keys of conf/data/base.yaml
 READING = ("order", "pixel_guard", "pixel_scale", "standardize", "batch_size", "eval_batch_size")
-instantiate_source = partial(instantiate, _convert_="all")
 
 
 class FaceRows(LightningDataModule):
@@ -60,7 +58,6 @@ class FaceRows(LightningDataModule):
     ) -> None:
         super().__init__()
         check_choice("data.order", order, ORDERS)
-        check_bool("data.pixel_guard", pixel_guard)
         check_real("data.pixel_scale", pixel_scale, 0, 256, open_low=True)
         check_choice("data.standardize", standardize, MODES)
         check_whole("data.batch_size", batch_size, 1, 2**31 - 1)
@@ -134,6 +131,12 @@ class FaceRows(LightningDataModule):
         return loader(rows, labels, self.batch_sizes[stage])
 
 
+def instantiate_source(keys: dict[str, Any]) -> Source:
+    """The source that the keys of a config describe."""
+    source: Source = build_part("data", keys, Source)
+    return source
+
+
 def build(
     data: dict[str, Any],
     split_seed: int,
@@ -154,8 +157,10 @@ def build(
     """
     rest = dict(data)
     try:
-        split = Split(split_seed=split_seed, **{key: rest.pop(key) for key in SPLIT})
+        cutting = {key: rest.pop(key) for key in SPLIT}
         reading = {key: rest.pop(key) for key in READING}
     except KeyError as error:
         raise UsageError(f"data.{error.args[0]}: missing; expected all keys of conf/data/base.yaml") from error
-    return FaceRows(make_source(rest), split, seed=seed, **reading)
+    check_arguments("data", Split, cutting)
+    check_arguments("data", FaceRows, reading)
+    return FaceRows(make_source(rest), Split(split_seed=split_seed, **cutting), seed=seed, **reading)

@@ -55,16 +55,20 @@ class Predictions:
     notes: tuple[str, ...] = ()  # what a reader must know
 
 
-def collect(cfg: DictConfig, folder: str) -> Predictions:
+def collect(cfg: DictConfig, key: str = "run") -> Predictions:
     """The predictions `conf/evaluate.yaml` describes; a run without a checkpoint has only its predictions.csv.
+
+    Args:
+        cfg: the config.
+        key: of the run's folder.
 
     Raises:
         UsageError: no run, no images, or a checkpoint or file that is refused.
     """
-    root = Path(folder).expanduser()
+    root = Path(str(cfg[key])).expanduser()
     if (root / PREDICTIONS).is_file() and not (root / "checkpoints").is_dir():
         return from_table(cfg, root)
-    run = load_run(folder)
+    run = load_run(cfg[key], key)
     threads = run.config.get("threads", 1) if cfg.threads == AS_TRAINED else cfg.threads
     check_whole("threads", threads, 1, 1024)
     torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lfw_seq.cli import UsageError, check_bool, check_choice, check_real, check_whole
+from lfw_seq.cli import UsageError, check_choice, check_real, check_whole
 
 
 class RowWindows(nn.Module):
@@ -48,7 +48,6 @@ class Reorder(nn.Module):
 
     def __init__(self, num_features: int, num_rows: int, rows: bool, pixels: str, seed: int) -> None:
         super().__init__()
-        check_bool("model.encoder.rows", rows)
         check_choice("model.encoder.pixels", pixels, ("kept", "alike", "each"))
         check_whole("model.encoder.seed", seed, 0, 2**63 - 1)
         self.num_features, self.num_rows = num_features, num_rows
@@ -146,7 +145,6 @@ class ResidualStack(nn.Module):
         super().__init__()
         check_whole("model.encoder.hidden_size", hidden_size, 1, 2**16)
         check_whole("model.encoder.num_layers", num_layers, 1, 1000)
-        check_bool("model.encoder.bidirectional", bidirectional)
         check_real("model.encoder.dropout", dropout, 0, 1)
         width = hidden_size * (2 if bidirectional else 1)
         self.enter = nn.Linear(num_features, width)

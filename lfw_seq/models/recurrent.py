@@ -6,7 +6,7 @@ Shape legend: B batch, T rows, F pixels a row, D = hidden size x directions, C p
 import torch
 from torch import Tensor, nn
 
-from lfw_seq.cli import check_bool, check_choice, check_real, check_whole
+from lfw_seq.cli import check_choice, check_real, check_whole
 from lfw_seq.models.init import SCHEMES, initialise
 
 
@@ -66,7 +66,6 @@ class RecurrentReader(nn.Module):
         check_whole("model.hidden_size", hidden_size, 1, 2**16)
         check_whole("model.num_layers", num_layers, 0, 1000)
         check_real("model.dropout", dropout, 0, 1)
-        check_bool("model.bidirectional", bidirectional)
         check_choice("model.pooling", pooling, POOLINGS)
         check_choice("model.init", init, SCHEMES)
         width = hidden_size * (2 if bidirectional else 1)

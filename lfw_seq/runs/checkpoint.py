@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lfw_seq import data, models
-from lfw_seq.cli import UsageError, check_choice, check_real, configuring
-from lfw_seq.data.images import read_image
+from lfw_seq.cli import UsageError, check_choice, check_path, check_real, configuring
+from lfw_seq.data.images import is_folder, read_image
 from lfw_seq.data.layout import Layout
 from lfw_seq.data.sequences import ORDERS, sequences
 from lfw_seq.data.standardize import Standardize
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.models.predictor import Predictor
+from lfw_seq.parts import fits
 from lfw_seq.runs.archive import FORMAT, METADATA, open_checkpoint
-from lfw_seq.runs.construct import construct, fits
+from lfw_seq.runs.construct import construct
 
 MOST_PIXELS = 2**24  # of an image
 MOST_DRAWN = 2**28  # pixels of all drawn faces: 1 GiB
@@ -124,19 +125,26 @@ class TrainedRun:
         return probabilities
 
 
-def load_run(folder: str | Path) -> TrainedRun:
+def load_run(folder: str | Path, key: str = "run") -> TrainedRun:
     """Load the predictor of a run folder with its best weights, or its last ones where no best were kept.
+
+    Args:
+        folder: of the run.
+        key: that it was typed for.
 
     Raises:
         UsageError: no run there, or a checkpoint that is damaged, another project's, or asks for code.
     """
+    check_path(key, str(folder) if isinstance(folder, Path) else folder)
     root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise UsageError(f"run={folder}: no such folder; expected the folder of a run of lfw_seq.train")
+    if not is_folder(root):
+        raise UsageError(f"{key}={folder}: no such folder; expected the folder of a run of lfw_seq.train")
     files = [root / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
     path = next((file for file in files if file.is_file()), None)
     if path is None:
-        raise UsageError(f"run={folder}: no checkpoints/best.ckpt in it; expected the folder of a run of lfw_seq.train")
+        raise UsageError(
+            f"{key}={folder}: no checkpoints/best.ckpt in it; expected the folder of a run of lfw_seq.train"
+        )
     checkpoint = open_checkpoint(path)
     metadata = check_metadata(path, checkpoint.get(METADATA))
     preprocessing = Preprocessing(**metadata["preprocessing"])

@@ -2,20 +2,19 @@
 
 import importlib
 import inspect
-import math
 import pkgutil
 import types
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from functools import partial
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from torch import nn
 
 from lfw_seq.cli import UsageError
+from lfw_seq.parts import fits
 
 MOST = 2**17  # of a whole number, but of a seed
-LONGEST = 10_000  # of a list or a text
 
 
 def find_class(package: types.ModuleType, name: object) -> type | None:
@@ -30,28 +29,6 @@ def find_class(package: types.ModuleType, name: object) -> type | None:
     if not inspect.isclass(found) or found.__module__ != module:
         return None
     return found if issubclass(found, nn.Module) or (is_dataclass(found) and hasattr(found, "load")) else None
-
-
-def fits(value: object, kind: Any) -> bool:
-    """Whether a value out of a file has a type, all of its parts included, and no size out of bounds."""
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return any(fits(value, part) for part in get_args(kind))
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1e30
-    if kind is int:
-        return isinstance(value, int) and abs(value) < 2**63
-    if kind in (type(None), None):
-        return value is None
-    if kind is str:
-        return isinstance(value, str) and len(value) <= LONGEST
-    if kind is dict:
-        return isinstance(value, dict)
-    if origin is not None and inspect.isclass(origin) and issubclass(list, origin):  # list[...] or Sequence[...]
-        return isinstance(value, list) and len(value) <= LONGEST and all(fits(v, get_args(kind)[0]) for v in value)
-    return False
 
 
 def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str, Any] | None = None) -> Any:

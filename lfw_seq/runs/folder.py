@@ -16,6 +16,7 @@ from typing import IO, Any
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import UsageError, describe
+from lfw_seq.parts import to_plain as to_plain
 
 RESULT = "result.json"
 LOCK = ".lock"
@@ -229,8 +230,3 @@ def save_config(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None
     (folder / ".hydra").mkdir(exist_ok=True)
     write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
-
-
-def to_plain(node: Any) -> Any:
-    """A config node as dicts, lists and primitives."""
-    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node

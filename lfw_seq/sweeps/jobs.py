@@ -18,10 +18,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq.cli import UsageError, describe, stop
+from lfw_seq.cli import NewFolders, UsageError, describe, stop
 from lfw_seq.runs import folder as runs
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,14 @@ def swept_keys(params: DictConfig | None) -> str:
     Args:
         params: the config's `hydra.sweeper.params`.
     """
-    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    parsed = OverridesParser.create().parse_overrides(words)
-    typed = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    typed = [override.get_key_element() for override in _swept()]
     return ",".join(dict.fromkeys([*typed, *map(str, params or ())]))
+
+
+def _swept() -> list[Override]:
+    """The words that were typed with several values."""
+    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    return [word for word in OverridesParser.create().parse_overrides(words) if word.is_sweep_override()]
 
 
 def sweep_dir(keys: str) -> str:
@@ -193,9 +198,18 @@ class SweepSummary(Callback):
         if status := self.finish():
             raise SystemExit(status)
 
+    def jobs(self) -> list[Path]:
+        """The jobs that this start has come to."""
+        return [path.parent for path in self.folder.glob(f"*/{runs.LOCK}") if path.stat().st_mtime >= self.started]
+
     def finish(self, error: BaseException | None = None) -> int:
         """Print how the multirun ended; the exit status: 1 when a job of this start is not finished."""
-        jobs = [path.parent for path in self.folder.glob(f"*/{runs.LOCK}") if path.stat().st_mtime >= self.started]
+        jobs = self.jobs()
+        if not jobs and error is None:
+            NewFolders.remove_unused()
+            stop(
+                f"{' '.join(str(word.input_line) for word in _swept())}: no jobs; expected a value or more for each key"
+            )
         unfinished = {job.name: why for job in sorted(jobs) if (why := runs.why_unfinished(job))}
         finished = len(jobs) - len(unfinished)
         if finished > 1 and self.report is not None:
@@ -208,12 +222,15 @@ class SweepSummary(Callback):
             print(f"  {name}  {why}")
         if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
             print(f"The sweep stopped: {describe(error)}", file=sys.stderr)
-        if unfinished or error is not None or not jobs:
+        if unfinished or error is not None:
             print("Start the same command again to go on.")
             return 1
         return 0
 
 
 def stopped(error: BaseException) -> int | None:
-    """The exit status of this process's multirun that an error ended; None where there is none."""
-    return SweepSummary.current.finish(error) if SweepSummary.current else None
+    """The exit status of this process's multirun that an error ended; None where there is none, or before any job."""
+    sweep = SweepSummary.current
+    return (
+        sweep.finish(error) if sweep and (sweep.jobs() or isinstance(error, KeyboardInterrupt | SystemExit)) else None
+    )

@@ -17,8 +17,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from lfw_seq.cli import UsageError, check_whole
+from lfw_seq.cli import UsageError, as_typed, check_whole, configuring, stop
 from lfw_seq.data.batches import derive_seed
+from lfw_seq.parts import check_arguments, fits, to_plain
 from lfw_seq.training.callbacks.pruning import Pruning
 
 JOURNAL = "optuna.journal"
@@ -39,15 +40,36 @@ def distributions(space: Mapping[str, Any], prefix: str = "") -> dict[str, BaseD
     for name, value in space.items():
         key = f"{prefix}{name}"
         if isinstance(value, list):
-            found[key] = CategoricalDistribution(value)
+            with configuring(f"search.space.{key}"):
+                found[key] = CategoricalDistribution(value)
         elif isinstance(value, Mapping) and "low" in value:
-            whole = all(isinstance(value[end], int) for end in ("low", "high"))
-            found[key] = IntDistribution(**value) if whole else FloatDistribution(**value)
+            kind = IntDistribution if fits([value["low"], value.get("high")], list[int]) else FloatDistribution
+            check_arguments(f"search.space.{key}", kind, value)
+            with configuring(f"search.space.{key}"):
+                found[key] = kind(**value)
         elif isinstance(value, Mapping):
             found |= distributions(value, f"{key}.")
         else:
             raise UsageError(f"search.space.{key}={value}: expected a list, or {{low: ..., high: ..., log: true}}")
     return found
+
+
+def check_search(cfg: DictConfig) -> None:
+    """Check a search's keys.
+
+    Raises:
+        UsageError: a value out of range, or a key in its space that the config has not.
+    """
+    with configuring("search"):
+        if not isinstance(cfg.search, DictConfig) or not isinstance(cfg.search.space, DictConfig):
+            raise UsageError(f"search={as_typed(cfg.search)}: expected the keys of conf/sweep/tpe.yaml")
+        for name in ("seed", "n_startup_trials", "prune_startup_trials", "prune_warmup_epochs"):
+            check_whole(f"search.{name}", cfg.search[name], 0, 2**32 - 1)
+        for key in distributions(to_plain(cfg.search.space)):
+            group, _, name = key.rpartition(".")
+            node = OmegaConf.select(cfg, group) if group else cfg
+            if not isinstance(node, DictConfig) or name not in node:
+                raise UsageError(f"search.space.{key}: no such key; expected one of the config")
 
 
 def load_study(folder: Path, search: Mapping[str, Any], mode: str, seed: int) -> optuna.Study:
@@ -121,7 +143,14 @@ def draw(cfg: DictConfig) -> tuple[DictConfig, Drawn]:
 
 
 class SearchSummary(Callback):
-    """Hydra callback: print the best trial when a search has ended."""
+    """Hydra callback: check the keys of a search before it, and print the best trial when it has ended."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before any job; Hydra would only warn of an exception."""
+        try:
+            check_search(config)
+        except UsageError as error:
+            stop(str(error))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """After the last job."""

@@ -4,11 +4,10 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import Optimizer
@@ -18,9 +17,9 @@ from lfw_seq.data.module import FaceRows
 from lfw_seq.data.module import build as build_data
 from lfw_seq.evaluation.summary import count_parameters
 from lfw_seq.models.predictor import Predictor
+from lfw_seq.parts import build_part, to_plain
 from lfw_seq.runs import record
 from lfw_seq.runs.archive import FORMAT
-from lfw_seq.runs.folder import to_plain
 from lfw_seq.training.callbacks.average import WeightAverage
 from lfw_seq.training.classifier import Classifier
 
@@ -87,13 +86,13 @@ def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
     shape = {"num_features": features, "num_rows": steps, "num_classes": len(data.faces.names)}
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with torch.device("meta"):
-        parameters = count_parameters(instantiate(cfg.model, **shape, _convert_="all"))
+        parameters = count_parameters(build_part("model", cfg.model, nn.Module, **shape))
     if (need := MEMORY_COPIES * 4 * parameters) > memory:
         raise UsageError(
             f"model={record.model_name(cfg)}: {parameters:,} parameters need {need / 2**30:,.0f} GiB to train and "
             f"this machine has {memory / 2**30:,.0f}; make it smaller"
         )
-    net: nn.Module = instantiate(cfg.model, **shape, _convert_="all")
+    net: nn.Module = build_part("model", cfg.model, nn.Module, **shape)
     return net
 
 
@@ -104,7 +103,9 @@ def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Pa
     """
     clips = "mixed" in str(cfg.trainer.get("precision")) and cfg.trainer.get("gradient_clip_val")
     changes = {"fused": False} if clips and cfg.optimizer.get("fused") else {}
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = instantiate(cfg.optimizer, **changes, _convert_="all")
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = build_part(
+        "optimizer", {**to_plain(cfg.optimizer), **changes}
+    )
     optimizer(net.parameters())
     return optimizer
 
@@ -116,12 +117,11 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
         UsageError: a value that its constructor refuses.
     """
     names, images, crop = data.faces.names, data.faces.images, data.source.crop
-    with configuring("model"):
-        net = build_net(cfg, data)
+    net = build_net(cfg, data)
     with configuring("optimizer"):
         optimizer = build_optimizer(cfg, net)
     with configuring("schedule"):
-        schedule = instantiate(cfg.schedule) if cfg.get("schedule") else None
+        schedule = build_part("schedule", cfg.schedule) if cfg.get("schedule") else None
         if schedule is not None:
             schedule(optimizer(net.parameters()), total_steps=100)
     metadata = {
@@ -141,7 +141,7 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
     mirror = data.layout if cfg.test_mirror else None
     with configuring("augment"):
         layout = {"layout": data.layout, "num_classes": len(names)}
-        augment = instantiate(cfg.augment)(**layout) if cfg.get("augment") else None
+        augment = build_part("augment", cfg.augment)(**layout) if cfg.get("augment") else None
     with configuring("loss"):
         predictor = Predictor(net, data.standardizer(), float(cfg.data.pixel_scale), mirror)
         weights = class_weights(cfg, data)
@@ -173,37 +173,23 @@ def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callba
         UsageError: a value that its constructor refuses.
     """
     callbacks, loggers = [], []
-    for key, node in (*cfg.callbacks.items(), *cfg.display.items()):
-        with configuring(f"callbacks.{key}" if key in cfg.callbacks else f"display.{key}"):
-            if node is not None:
-                callbacks.append(checked(instantiate(node, _convert_="all"), Callback))
+    for group in ("callbacks", "display"):
+        callbacks += [
+            build_part(f"{group}.{key}", node, Callback) for key, node in cfg[group].items() if node is not None
+        ]
     if cfg.average_decay is not None:
         callbacks.append(WeightAverage(cfg.average_decay))
     for key, node in cfg.logger.items():
-        with configuring(f"logger.{key}"):
-            purge = {"purge_step": epochs_before + 1} if epochs_before else {}
-            loggers += [instantiate(node, **purge, _convert_="all")] if node else []
-    with configuring("trainer"):
-        trainer: Trainer = instantiate(cfg.trainer, callbacks=[*callbacks, *more], logger=loggers)
+        purge = {"purge_step": epochs_before + 1} if epochs_before else {}
+        loggers += [build_part(f"logger.{key}", node, Logger, **purge)] if node is not None else []
+    trainer: Trainer = build_part("trainer", cfg.trainer, Trainer, callbacks=[*callbacks, *more], logger=loggers)
     return trainer
 
 
 def build_tester(cfg: DictConfig, trainer: Trainer) -> Trainer:
     """A Trainer of one process that validates and tests what `trainer` has trained, and displays it."""
-    shown = [instantiate(node, _convert_="all") for node in cfg.display.values() if node is not None]
-    alone: dict[str, Any] = {"devices": 1, "strategy": "auto", "profiler": None, "enable_progress_bar": False}
-    tester: Trainer = instantiate(
-        cfg.trainer, **alone, callbacks=shown, logger=trainer.loggers, enable_checkpointing=False
-    )
+    shown = [build_part(f"display.{key}", node, Callback) for key, node in cfg.display.items() if node is not None]
+    alone = {"devices": 1, "strategy": "auto", "profiler": None, "enable_progress_bar": False}
+    node = {**to_plain(cfg.trainer), **alone, "enable_checkpointing": False}
+    tester: Trainer = build_part("trainer", node, Trainer, callbacks=shown, logger=trainer.loggers)
     return tester
-
-
-def checked(value: Any, kind: type) -> Any:
-    """The value, if it is one of a kind.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if not isinstance(value, kind):
-        raise UsageError(f"expected a {kind.__module__}.{kind.__name__}, not {type(value).__name__}")
-    return value

@@ -14,7 +14,18 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq.cli import CONF, UsageError, check_bool, check_choice, check_real, check_whole
+from lfw_seq.cli import (
+    CONF,
+    UsageError,
+    as_typed,
+    check_bool,
+    check_choice,
+    check_path,
+    check_real,
+    check_whole,
+    describe,
+    name_key,
+)
 from lfw_seq.runs.archive import open_checkpoint
 from lfw_seq.runs.record import choices, cpu_name
 from lfw_seq.training.callbacks.core import Resume
@@ -24,7 +35,7 @@ log = logging.getLogger(__name__)
 
 # All validation images are read each epoch, and all test images; a run that trains on nothing is none.
 FIXED = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "limit_test_batches": 1.0, "num_nodes": 1}
-FIXED |= {"max_steps": -1, "fast_dev_run": False}
+FIXED |= {"max_steps": -1, "fast_dev_run": False, "val_check_interval": 1.0}
 
 
 def check_root(cfg: DictConfig) -> None:
@@ -33,12 +44,13 @@ def check_root(cfg: DictConfig) -> None:
     Raises:
         UsageError: one of them is of another type, or out of its range.
     """
-    for group in ("data", "model", "optimizer", "trainer", "loss", "callbacks"):
-        if not isinstance(cfg.get(group), DictConfig):
-            raise UsageError(f"{group}={cfg.get(group)}: expected one of its choices; --help lists them")
+    for group in ("data", "model", "optimizer", "trainer", "loss", "callbacks", "display", "logger"):
+        if not isinstance(value := cfg.get(group), DictConfig):
+            raise UsageError(f"{group}={as_typed(value)}: expected keys below it; --cfg job prints them")
+    check_path("run_dir", cfg.run_dir)
     check_whole("seed", cfg.seed, 0, 2**32 - 1)
     check_whole("threads", cfg.threads, 1, 1024)
-    for key in ("test_mirror", "fail_fast", "debug"):
+    for key in ("test_mirror", "fail_fast", "debug", "substitute_data"):
         check_bool(key, cfg[key])
     check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
     check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
@@ -47,22 +59,25 @@ def check_root(cfg: DictConfig) -> None:
         check_real("trainer.gradient_clip_val", clip, 0, math.inf)
     for key, fixed in FIXED.items():
         if repr(value := cfg.trainer.get(key, fixed)) != repr(fixed):  # 1.0 is all batches, 1 the first alone
-            raise UsageError(f"trainer.{key}={value}: leave it out; expected {fixed}")
+            raise UsageError(f"trainer.{key}={as_typed(value)}: leave it out; expected {as_typed(fixed)}")
     devices = cfg.trainer.get("devices", 1)
     if devices not in (1, "1", "auto") and cfg.trainer.get("strategy", "auto") == "auto":
-        raise UsageError(f"trainer.devices={devices}: a run of several processes needs trainer=ddp")
+        raise UsageError(f"trainer.devices={devices}: expected 1; a run of several processes needs trainer=ddp")
     if isinstance(devices, int) and devices > (os.cpu_count() or 1):
-        raise UsageError(f"trainer.devices={devices}: this machine has {os.cpu_count()} cores")
+        raise UsageError(f"trainer.devices={devices}: expected at most {os.cpu_count()}, the cores of this machine")
     limit = cfg.trainer.get("limit_train_batches", 1.0)
     if not limit:
         raise UsageError(f"trainer.limit_train_batches={limit}: expected more than nothing to train on")
     for name in ("best", "last"):
         if (node := cfg.callbacks.get(name)) and Path(str(node.filename)).name != node.filename:
-            raise UsageError(f"callbacks.{name}.filename={node.filename}: expected a file name")
+            raise UsageError(f"callbacks.{name}.filename={as_typed(node.filename)}: expected a file name")
     nodes = {str(name): node for name, node in cfg.callbacks.items() if isinstance(node, DictConfig)}
     for name, node in nodes.items():
         if "patience" in node:
             check_whole(f"callbacks.{name}.patience", node.patience)
+        for key in {"dirpath", "path"} & set(node):
+            if not Path(str(node[key])).is_relative_to(cfg.run_dir):
+                raise UsageError(f"callbacks.{name}.{key}={as_typed(node[key])}: expected a place inside {cfg.run_dir}")
     watching = [name for name, node in nodes.items() if node.get("monitor") == cfg.monitor]
     if cfg.data.val_from == "none" and watching:
         values = {"best": "callbacks.best.monitor=step callbacks.best.mode=max"}
@@ -73,13 +88,21 @@ def check_root(cfg: DictConfig) -> None:
 def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
     """Check what a sweep and callbacks watch: a validation metric; one of any stage, the rate, a step or an epoch."""
     check_choice("monitor", cfg.monitor, classifier.monitored("val"))
-    expected = "min" if cfg.monitor.endswith("/loss") else "max"
-    if cfg.monitor_mode != expected:
-        raise UsageError(f"monitor_mode={cfg.monitor_mode}: monitor={cfg.monitor} needs monitor_mode={expected}")
+    check_mode("monitor", cfg.monitor, "monitor_mode", cfg.monitor_mode)
     known = (*classifier.monitored("val"), *classifier.monitored("train"), "train/lr", "step", "epoch")
     for name, callback in cfg.callbacks.items():
         if isinstance(callback, DictConfig) and "monitor" in callback:
-            check_choice(f"callbacks.{name}.monitor", callback.monitor, known)
+            key = f"callbacks.{name}"
+            check_choice(f"{key}.monitor", callback.monitor, known)
+            check_mode(f"{key}.monitor", callback.monitor, f"{key}.mode", callback.get("mode", "min"))
+
+
+def check_mode(monitor_key: str, monitor: str, key: str, mode: object) -> None:
+    """Raise UsageError unless a mode is what a metric needs: "min" for a loss, "max" for the others."""
+    check_choice(key, mode, ("min", "max"))
+    expected = "min" if monitor.endswith("/loss") else "max"
+    if monitor.startswith(("val/", "train/")) and monitor != "train/lr" and mode != expected:
+        raise UsageError(f"{key}={mode}: {monitor_key}={monitor} needs {key}={expected}")
 
 
 def warn_of_overridden_model() -> None:
@@ -99,7 +122,7 @@ def misconfigured() -> Iterator[None]:
     try:
         yield
     except MisconfigurationException as error:
-        raise UsageError(f"trainer: {error}") from error
+        raise UsageError(name_key("trainer", describe(error))) from error
 
 
 def last_checkpoint(folder: Path) -> tuple[Path | None, int]:

@@ -12,6 +12,7 @@ from lfw_seq.cli import check_real
 
 def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, fused: bool) -> AdamW:
     """AdamW (Loshchilov and Hutter, 2019) whose decay spares biases and the gains of norms: all that is no matrix."""
+    check_real("optimizer.weight_decay", weight_decay, 0, math.inf)
     known = list(parameters)
     groups = [
         {"params": [p for p in known if p.ndim > 1], "weight_decay": weight_decay},

@@ -91,7 +91,7 @@ class History(Callback):
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         if self.path.name in (RESULT, PREDICTIONS):
-            raise UsageError(f"callbacks.history.path={path}: that file holds something else")
+            raise UsageError(f"callbacks.history.path={path}: expected another file; that one holds something else")
         self.rows: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,11 +1,12 @@
 """Cut the learning rate when a metric stops improving, counted as Keras counts."""
 
+import math
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lfw_seq.cli import check_choice, check_real, check_whole
+from lfw_seq.cli import check_real, check_whole
 
 
 class PlateauScheduler(Callback):
@@ -24,9 +25,9 @@ class PlateauScheduler(Callback):
     """
 
     def __init__(self, monitor: str, mode: str, factor: float, patience: int, min_delta: float, min_lr: float) -> None:
-        check_choice("callbacks.plateau.mode", mode, ("min", "max"))
         check_real("callbacks.plateau.factor", factor, 0, 1, open_low=True)
         check_whole("callbacks.plateau.patience", patience)
+        check_real("callbacks.plateau.min_lr", min_lr, 0, math.inf)
         self.monitor = monitor
         self.options: dict[str, Any] = {
             "mode": mode,

@@ -1,0 +1,116 @@
+"""Objects from nodes of the config, each argument checked against the signature of what it is for."""
+
+import inspect
+import math
+import types
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_object, instantiate
+from omegaconf import OmegaConf
+
+from lfw_seq.cli import UsageError, as_typed, configuring
+
+LONGEST = 10_000  # of a list or a text
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+def build_part(key: str, node: Any, kind: type = object, **given: Any) -> Any:
+    """Instantiate a node of the config.
+
+    Args:
+        key: of the node.
+        node: `_target_` and its arguments.
+        kind: what it must give.
+        given: arguments that are not from the config.
+
+    Raises:
+        UsageError: for whatever fails; it names the key and the value.
+    """
+    with configuring(key):
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise UsageError(f"{key}={as_typed(node)}: expected a _target_ and its arguments")
+        plain = to_plain(node)
+        check_arguments(key, get_object(plain["_target_"]), plain, given)
+        part = instantiate(plain, **given, _convert_="all")
+        if not isinstance(part, kind):
+            found = type(part).__name__
+            raise UsageError(f"{key}._target_={plain['_target_']}: expected a {kind.__name__}, not a {found}")
+        return part
+
+
+def to_plain(node: Any) -> Any:
+    """A config node as dicts, lists and primitives."""
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
+
+
+def check_arguments(key: str, function: Any, node: Mapping[str, Any], given: Collection[str] = ()) -> None:
+    """Check a node's arguments, and those of nodes in it, against signatures, as far as these are known.
+
+    Args:
+        key: of the node, for messages.
+        function: what takes them, a class or a function.
+        node: the arguments by name; names that begin with `_` are Hydra's.
+        given: names of other arguments, which the node may not have.
+
+    Raises:
+        UsageError: names a key that is no argument, or a value of another type.
+    """
+    try:
+        known = inspect.signature(function).parameters
+        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except (TypeError, ValueError, NameError):  # written in C, or with names of its own
+        return
+    takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in known.values())
+    for name, value in node.items():
+        if name.startswith("_"):
+            continue
+        if name in given or not (name in known or takes_any):
+            names = ", ".join(name for name in known if name not in given and name != "self") or "none"
+            taker = getattr(function, "__name__", function)
+            raise UsageError(f"{key}.{name}={as_typed(value)}: {taker} takes no such key; expected one of {names}")
+        if isinstance(value, Mapping) and "_target_" in value:
+            check_arguments(f"{key}.{name}", get_object(value["_target_"]), value)
+        elif name in hints and "_target_" not in str(value) and not fits(value, hints[name]):
+            raise UsageError(f"{key}.{name}={as_typed(value)}: expected {in_words(hints[name])}")
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Whether a plain value has a type, all of its parts included, and no size out of bounds."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any or isinstance(kind, TypeVar) or origin is Callable:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return any(value == part and type(value) is type(part) for part in parts)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and abs(value) < 2**63
+    if kind in (type(None), None):
+        return value is None
+    if kind is str:
+        return isinstance(value, str) and len(value) <= LONGEST
+    if origin is tuple and Ellipsis not in parts:
+        return isinstance(value, list) and len(value) == len(parts) and all(map(fits, value, parts))
+    if inspect.isclass(origin) and issubclass(list, origin):  # list[...] or Sequence[...]
+        return isinstance(value, list) and len(value) <= LONGEST and all(fits(item, parts[0]) for item in value)
+    try:
+        return isinstance(value, origin or kind)
+    except TypeError:  # a protocol
+        return False
+
+
+def in_words(kind: Any) -> str:
+    """A type as a user may read it."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(in_words, parts)))
+    if origin is Literal:
+        return ", ".join(map(as_typed, parts))
+    if origin is tuple or (inspect.isclass(origin) and issubclass(list, origin)):
+        return f"a list of {', '.join(map(in_words, parts))}"
+    return WORDS.get(kind) or str(getattr(kind, "__name__", kind))

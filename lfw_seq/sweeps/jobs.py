@@ -230,7 +230,5 @@ class SweepSummary(Callback):
 
 def stopped(error: BaseException) -> int | None:
     """The exit status of this process's multirun that an error ended; None where there is none, or before any job."""
-    sweep = SweepSummary.current
-    return (
-        sweep.finish(error) if sweep and (sweep.jobs() or isinstance(error, KeyboardInterrupt | SystemExit)) else None
-    )
+    sweep, ended = SweepSummary.current, isinstance(error, KeyboardInterrupt | SystemExit)
+    return sweep.finish(error) if sweep and (ended or sweep.jobs()) else None

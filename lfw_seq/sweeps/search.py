@@ -61,11 +61,11 @@ def check_search(cfg: DictConfig) -> None:
         UsageError: a value out of range, or a key in its space that the config has not.
     """
     with configuring("search"):
-        if not isinstance(cfg.search, DictConfig) or not isinstance(cfg.search.space, DictConfig):
-            raise UsageError(f"search={as_typed(cfg.search)}: expected the keys of conf/sweep/tpe.yaml")
+        if not isinstance(space := cfg.search.space, DictConfig):
+            raise UsageError(f"search.space={as_typed(space)}: expected keys with a list or a range")
         for name in ("seed", "n_startup_trials", "prune_startup_trials", "prune_warmup_epochs"):
             check_whole(f"search.{name}", cfg.search[name], 0, 2**32 - 1)
-        for key in distributions(to_plain(cfg.search.space)):
+        for key in distributions(to_plain(space)):
             group, _, name = key.rpartition(".")
             node = OmegaConf.select(cfg, group) if group else cfg
             if not isinstance(node, DictConfig) or name not in node:
@@ -134,7 +134,8 @@ class Drawn:
 
 def draw(cfg: DictConfig) -> tuple[DictConfig, Drawn]:
     """The config of a job with the values that its trial draws, and the trial."""
-    search: Any = OmegaConf.to_container(cfg.search, resolve=True)
+    check_search(cfg)
+    search: Any = to_plain(cfg.search)
     trial = open_trial(Path(cfg.run_dir).parent, search, cfg.trial, search["seed"], cfg.monitor_mode)
     drawn = cfg.copy()
     for key, value in trial.params.items():

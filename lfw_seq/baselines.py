@@ -12,6 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
+from lfw_seq.cli import UsageError
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps import jobs
 
@@ -66,6 +67,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     from lfw_seq.data.module import build
+    from lfw_seq.evaluation.metrics import classification_metrics
     from lfw_seq.evaluation.summary import final_metrics
     from lfw_seq.runs import record
     from lfw_seq.training.build import prepare_process
@@ -81,6 +83,8 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
             prepare_process(cfg.threads, cfg.seed)
             data = build(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
             data.setup()
+            known = ("loss", *classification_metrics(len(data.faces.names)))
+            cli.check_choice("monitor", cfg.monitor, tuple(f"val/{name}" for name in known))
         runs.save_config(cfg, folder, record.overrides())
         with threadpool_limits(cfg.threads), cli.configuring(cfg.baseline):
             values, probabilities, parameters = fit_and_test(cfg, data)
@@ -101,11 +105,17 @@ def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Te
     import numpy as np
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-    from lfw_seq.parts import build_part
+    from lfw_seq.parts import build_part, fits
 
     standardize, scale = data.standardizer(), cfg.data.pixel_scale
     pixels = {stage: standardize(rows * scale).flatten(1).numpy() for stage, (rows, _) in data.tensors.items()}
     people = {stage: labels.numpy() for stage, (_, labels) in data.tensors.items()}  # pixels are (N, T F)
+    images = len(pixels["train"])
+    if cfg.tuning_folds > images:
+        raise UsageError(f"tuning_folds={cfg.tuning_folds}: expected at most {images}, the training images")
+    least = images - math.ceil(images / cfg.tuning_folds)
+    if cfg.baseline == "svm" and fits(cfg.svm.components, int) and cfg.svm.components > least:
+        raise UsageError(f"svm.components={cfg.svm.components}: expected at most {least}, the images of a fold")
     pipeline, grid = build_part(cfg.baseline, cfg[cfg.baseline], tuple)
     folds = StratifiedKFold(cfg.tuning_folds, shuffle=True, random_state=cfg.split_seed)
     search = GridSearchCV(pipeline, grid, cv=folds, error_score="raise").fit(pixels["train"], people["train"])

@@ -49,7 +49,7 @@ def describe(error: BaseException) -> str:
     elif "Config group override must be" in str(error):
         odd = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/]+=(null|true|false|[\d.]+)", word)]
         groups = [word for word in odd if (CONF / word.partition("=")[0]).is_dir()]
-        text = f"{' '.join(groups)}: expected one of its choices; --help lists them"
+        text = f"{' '.join(groups) or error}: expected one of its choices; --help lists them"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{_typed_path(error.filename)}: {error.strerror}" if error.filename else error.strerror
     else:
@@ -111,7 +111,8 @@ def name_key(key: str, text: str) -> str:
 
 def as_typed(value: object) -> str:
     """A value as YAML and the command line have it."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    return text.replace(", ", ",").replace("'", "") if text.startswith("[") else text
 
 
 def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> None:

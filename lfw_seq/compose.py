@@ -23,14 +23,10 @@ PATHS |= {"hydra.run.dir", "hydra.sweep.dir"}
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 # Hydra's own, and the values they may have; it would answer a wrong one with its usage, in many lines.
-FLAGS: dict[str, tuple[str, ...]] = {"-c": CFG, "--cfg": CFG, "-i": INFO, "--info": INFO}
-FLAGS |= dict.fromkeys(
-    ["-h", "--help", "-m", "--multirun", "-r", "--run", "--version", "--hydra-help", "--resolve"], ()
-)
-FLAGS |= dict.fromkeys(
-    ["-sc", "--shell-completion", "--shell_completion", "-p", "--package", "-cp", "--config-path"], ()
-)
-FLAGS |= dict.fromkeys(["-cn", "--config-name", "-cd", "--config-dir"], ())
+FLAGS: dict[str, tuple[str, ...] | None] = {"-c": CFG, "--cfg": CFG, "-i": INFO, "--info": INFO}
+FLAGS |= dict.fromkeys(["-h", "--help", "--hydra-help", "--version", "-r", "--run", "-m", "--multirun", "--resolve"])
+FLAGS |= dict.fromkeys(["-p", "--package", "-cn", "--config-name", "-cd", "--config-dir", "-cp", "--config-path"])
+FLAGS |= dict.fromkeys(["-sc", "--shell-completion", "--shell_completion"])
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # of launchers
 EXTRAS |= {"optuna": "optuna", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}  # of modules
 
@@ -48,11 +44,11 @@ def ordered(words: list[str]) -> list[str]:
     Raises:
         ValueError: a flag is none of Hydra's, or has no such value.
     """
-    for flag, value in ((word.partition("=")[0], word.partition("=")[2]) for word in words if word.startswith("-")):
+    for flag, _, value in (word.partition("=") for word in words if word.startswith("-")):
         if flag not in FLAGS:
             raise ValueError(f"{flag}: no such flag; expected key=value, or one of {', '.join(FLAGS)}")
-        if value and FLAGS[flag] and value not in FLAGS[flag]:
-            raise ValueError(f"{flag}={value}: expected one of {', '.join(FLAGS[flag])}")
+        if value and (values := FLAGS[flag]) and value not in values:
+            raise ValueError(f"{flag}={value}: expected one of {', '.join(values)}")
     return sorted(words, key=lambda word: word not in ("-m", "--multirun"))
 
 

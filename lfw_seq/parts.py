@@ -31,11 +31,13 @@ def build_part(key: str, node: Any, kind: type = object, **given: Any) -> Any:
         if not isinstance(node, Mapping) or "_target_" not in node:
             raise UsageError(f"{key}={as_typed(node)}: expected a _target_ and its arguments")
         plain = to_plain(node)
-        check_arguments(key, get_object(plain["_target_"]), plain, given)
+        if not isinstance(target := plain["_target_"], str):
+            raise UsageError(f"{key}._target_={as_typed(target)}: expected a class")
+        check_arguments(key, get_object(target), plain, given)
         part = instantiate(plain, **given, _convert_="all")
         if not isinstance(part, kind):
             found = type(part).__name__
-            raise UsageError(f"{key}._target_={plain['_target_']}: expected a {kind.__name__}, not a {found}")
+            raise UsageError(f"{key}._target_={target}: expected a {kind.__name__}, not a {found}")
         return part
 
 

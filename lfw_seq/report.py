@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
 
 def report(cfg: DictConfig) -> dict[str, str]:
     """Write the report that `conf/report/report.yaml` describes; returns its `text` for a terminal."""
-    places = [str(place) for place in (cfg.sweep if isinstance(cfg.sweep, ListConfig) else [cfg.sweep])]
+    places = [cli.as_typed(place) for place in (cfg.sweep if isinstance(cfg.sweep, ListConfig) else [cfg.sweep])]
     return {"text": write_report(places, str(cfg.metric), cfg.out, cfg.monitor, cfg.monitor_mode)}
 
 

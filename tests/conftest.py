@@ -1,5 +1,6 @@
 """Tests never download: LFW is read where it is on disk, and else its tests are skipped, or fail with --require-lfw."""
 
+import importlib
 import logging
 import os
 import subprocess
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lfw_seq.cli import CONF, start
 from lfw_seq.sweeps import jobs
-from lfw_seq.train import main, train
+from lfw_seq.train import train
 
 Compose = Callable[..., DictConfig]
 SMALL = (
@@ -79,15 +80,16 @@ def command(*words: str, cwd: Path, module: str = "lfw_seq.train", **env: str) -
     return subprocess.run(line, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
 
 
-def invoke(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run the training command in this process, which has its imports; its exit status."""
+def invoke(*words: str, monkeypatch: pytest.MonkeyPatch, module: str = "train") -> int:
+    """Run a command in this process, which has its imports; its exit status."""
     GlobalHydra.instance().clear()
-    monkeypatch.setattr(sys, "argv", ["train", *words])
+    main = importlib.import_module(f"lfw_seq.{module}").main
+    monkeypatch.setattr(sys, "argv", [module, *words])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(jobs.SweepSummary, "current", None)
     handlers = logging.root.handlers[:]
     try:
-        start(main, jobs.stopped)
+        start(main, *([jobs.stopped] if module in ("train", "baselines") else []))
     except SystemExit as exit_:
         return int(exit_.code or 0)
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from lfw_seq.cli import UsageError, check_whole
+from lfw_seq.cli import UsageError, as_typed, check_whole
 from lfw_seq.data import images
 from lfw_seq.data.cache import cached, listing
 from lfw_seq.data.faces import Faces, by_count, check_memory
@@ -48,7 +48,9 @@ class Folder:
         check_whole("data.width", self.width, 1, 4096)
         edges = [0, 1, 0, 1] if self.crop is None else self.crop
         if not is_range(edges[:2], 1) or not is_range(edges[2:], 1):
-            raise UsageError(f"data.crop={self.crop}: expected [top, bottom, left, right] as fractions from 0 to 1")
+            raise UsageError(
+                f"data.crop={as_typed(self.crop)}: expected [top, bottom, left, right] as fractions from 0 to 1"
+            )
 
     def load(self) -> Faces:
         """Decode the photos, or take them from the cache.

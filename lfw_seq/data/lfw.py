@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lfw_seq.cli import UsageError, check_real
+from lfw_seq.cli import UsageError, as_typed, check_real
 from lfw_seq.data.faces import Faces
 from lfw_seq.data.folder import Folder, is_range
 from lfw_seq.data.images import is_folder
@@ -46,7 +46,9 @@ class LFW:
             check_real("data.resize", self.resize, 0, 10, open_low=True)
         parts = [[0, SIDE]] * 2 if self.slice_ is None else self.slice_
         if [is_range(part, SIDE) for part in parts] != [True, True]:
-            raise UsageError(f"data.slice_={self.slice_}: expected [[from, to], [from, to]] inside the 250 x 250 photo")
+            raise UsageError(
+                f"data.slice_={as_typed(self.slice_)}: expected [[from, to], [from, to]] inside the 250 x 250 photo"
+            )
         if not all(self._shape):
             raise UsageError(
                 f"data.resize={self.resize}: leaves {self._shape} rows and pixels; expected a larger ratio"

@@ -207,9 +207,8 @@ class SweepSummary(Callback):
         jobs = self.jobs()
         if not jobs and error is None:
             NewFolders.remove_unused()
-            stop(
-                f"{' '.join(str(word.input_line) for word in _swept())}: no jobs; expected a value or more for each key"
-            )
+            words = " ".join(str(word.input_line) for word in _swept())
+            stop(f"{words}: no jobs; expected a value or more for each key")
         unfinished = {job.name: why for job in sorted(jobs) if (why := runs.why_unfinished(job))}
         finished = len(jobs) - len(unfinished)
         if finished > 1 and self.report is not None:

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from lfw_seq.cli import RunError, UsageError, check_real
+from lfw_seq.cli import RunError, UsageError, as_typed, check_real
 from lfw_seq.evaluation.metrics import classification_metrics
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.runs.archive import METADATA
@@ -59,7 +59,9 @@ class Classifier(LightningModule):
         check_real("loss.label_smoothing", label_smoothing, 0, 1)
         if class_weights is not None:
             if len(class_weights) != num_classes:
-                raise UsageError(f"loss.class_weights={class_weights}: expected {num_classes} numbers, one a person")
+                raise UsageError(
+                    f"loss.class_weights={as_typed(class_weights)}: expected {num_classes} numbers, one a person"
+                )
             for weight in class_weights:
                 check_real("loss.class_weights", weight, 0, float("inf"), open_low=True)
         self.predictor, self.optimizer, self.label_smoothing = predictor, optimizer, label_smoothing

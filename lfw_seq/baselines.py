@@ -105,7 +105,7 @@ def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Te
     import numpy as np
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-    from lfw_seq.parts import build_part, fits
+    from lfw_seq.parts import build_part
 
     standardize, scale = data.standardizer(), cfg.data.pixel_scale
     pixels = {stage: standardize(rows * scale).flatten(1).numpy() for stage, (rows, _) in data.tensors.items()}
@@ -113,10 +113,10 @@ def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Te
     images = len(pixels["train"])
     if cfg.tuning_folds > images:
         raise UsageError(f"tuning_folds={cfg.tuning_folds}: expected at most {images}, the training images")
-    least = images - math.ceil(images / cfg.tuning_folds)
-    if cfg.baseline == "svm" and fits(cfg.svm.components, int) and cfg.svm.components > least:
-        raise UsageError(f"svm.components={cfg.svm.components}: expected at most {least}, the images of a fold")
     pipeline, grid = build_part(cfg.baseline, cfg[cfg.baseline], tuple)
+    least = images - math.ceil(images / cfg.tuning_folds)
+    if cfg.baseline == "svm" and cfg.svm.components > least:
+        raise UsageError(f"svm.components={cfg.svm.components}: expected at most {least}, the images of a fold")
     folds = StratifiedKFold(cfg.tuning_folds, shuffle=True, random_state=cfg.split_seed)
     search = GridSearchCV(pipeline, grid, cv=folds, error_score="raise").fit(pixels["train"], people["train"])
     log.info("%s: %s", cfg.baseline, search.best_params_ or "nothing to choose")

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from omegaconf import OmegaConf
 
 from lfw_seq import CONF
 from lfw_seq.cli import UsageError
 from lfw_seq.runs import folder as runs
 from lfw_seq.train import train
+from lfw_seq.training.callbacks.core import CheckpointFiles
 
 from .conftest import SMALL, Compose, command
 
@@ -113,11 +113,9 @@ class Killed(BaseException):
 
 def killed_after(stop: int) -> Callable[..., None]:
     """A `save_checkpoint` that ends the process, as it were, once the last checkpoint of epoch `stop` is there."""
-    saved = TorchCheckpointIO.save_checkpoint
+    saved = CheckpointFiles.save_checkpoint
 
-    def save(
-        self: TorchCheckpointIO, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
+    def save(self: CheckpointFiles, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         saved(self, checkpoint, path, storage_options)
         if Path(path).name == "last.ckpt" and checkpoint["epoch"] + 1 == stop:
             raise Killed
@@ -136,13 +134,13 @@ def test_a_run_stopped_after_any_epoch_ends_the_same(
     whole = outcome(tmp_path / "run")
     epochs = whole["result"]["epochs"]
     assert more or epochs < 12  # early stopping struck
-    saved = TorchCheckpointIO.save_checkpoint
+    saved = CheckpointFiles.save_checkpoint
     for stop in range(1, epochs + 1):
         folder = tmp_path / f"stop{stop}"
-        monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", killed_after(stop))
+        monkeypatch.setattr(CheckpointFiles, "save_checkpoint", killed_after(stop))
         with pytest.raises(Killed):
             train(config(*options, f"run_dir={folder}"))
-        monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", saved)
+        monkeypatch.setattr(CheckpointFiles, "save_checkpoint", saved)
         train(config(*options, f"run_dir={folder}"))
         assert outcome(folder) == whole, stop
 
@@ -153,7 +151,7 @@ def test_a_torn_last_checkpoint_is_passed_over(
     options = (*SMALL, "trainer.max_epochs=3")
     train(config(*options, f"run_dir={tmp_path / 'whole'}"))
     with monkeypatch.context() as patch:
-        patch.setattr(TorchCheckpointIO, "save_checkpoint", killed_after(2))
+        patch.setattr(CheckpointFiles, "save_checkpoint", killed_after(2))
         with pytest.raises(Killed):
             train(config(*options))
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
@@ -169,7 +167,7 @@ def test_a_run_that_cannot_keep_its_checkpoints_fails_with_that(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", full)
+    monkeypatch.setattr(CheckpointFiles, "save_checkpoint", full)
     with pytest.raises(OSError, match="No space left"):
         train(config(*SMALL, "trainer.max_epochs=9"))
     result = json.loads((tmp_path / "run" / "result.json").read_text())

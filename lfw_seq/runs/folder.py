@@ -90,7 +90,7 @@ def _own(folder: Path, lock: IO[str], name: str) -> None:
             f"{folder} holds an unfinished run of other settings: choose another hydra.run.dir, or remove it"
         )
     (folder / RESULT).unlink(missing_ok=True)  # the failure of the last start
-    for draft in (*folder.glob(".*.draft"), *folder.glob("checkpoints/.*.draft")):  # of a killed process
+    for draft in folder.rglob(".*.draft"):  # of a killed process
         draft.unlink(missing_ok=True)
     lock.truncate(0)
     lock.write(name)
@@ -195,8 +195,9 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         draft.replace(path)
-    finally:
+    except BaseException:
         draft.unlink(missing_ok=True)
+        raise
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -21,6 +21,7 @@ from lfw_seq.parts import build_part, to_plain
 from lfw_seq.runs import record
 from lfw_seq.runs.archive import FORMAT
 from lfw_seq.training.callbacks.average import WeightAverage
+from lfw_seq.training.callbacks.core import CheckpointFiles
 from lfw_seq.training.classifier import Classifier
 
 log = logging.getLogger(__name__)
@@ -182,7 +183,8 @@ def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callba
     for key, node in cfg.logger.items():
         purge = {"purge_step": epochs_before + 1} if epochs_before else {}
         loggers += [build_part(f"logger.{key}", node, Logger, **purge)] if node is not None else []
-    trainer: Trainer = build_part("trainer", cfg.trainer, Trainer, callbacks=[*callbacks, *more], logger=loggers)
+    parts = {"callbacks": [*callbacks, *more], "logger": loggers, "plugins": [CheckpointFiles()]}
+    trainer: Trainer = build_part("trainer", cfg.trainer, Trainer, **parts)
     return trainer
 
 

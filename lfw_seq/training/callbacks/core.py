@@ -8,14 +8,29 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lfw_seq.cli import UsageError
 from lfw_seq.data.batches import derive_seed
-from lfw_seq.runs.folder import RESULT, write_text
+from lfw_seq.runs.folder import RESULT, write_bytes, write_text
 from lfw_seq.runs.record import PREDICTIONS
 
 RESUME = "resume"  # a checkpoint's key
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Write checkpoints as all files of a run: Lightning moves them from the system's temporary folder.
+
+    From another disk that is a copy, which a kill leaves torn.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a file whole, its folder made when missing."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(Path(path), content.getvalue(), sync=False)
 
 
 class RunCheckpoint(ModelCheckpoint):

@@ -60,7 +60,7 @@ def describe(error: BaseException) -> str:
 def _typed_path(path: object) -> str:
     """A path with the key that it was typed for, where it was."""
     for key, _, value in (word.partition("=") for word in sys.argv[1:]):
-        if key in ("hydra.run.dir", "hydra.sweep.dir") and str(path).startswith(value.strip("'")):
+        if key in ("hydra.run.dir", "hydra.sweep.dir") and str(path) == value.strip("'"):
             return f"{key}={path}: expected a folder that can be written"
     return str(path)
 

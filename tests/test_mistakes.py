@@ -102,7 +102,7 @@ train trainer=ddp             | trainer.devices=1000 -> trainer.devices=1000: ex
 train                         | +trainer.num_nodes=2 -> trainer.num_nodes=2: leave it out; expected 1 | +trainer.plugins=abc
 train                         | +trainer.max_steps=0 -> trainer.max_steps=0: leave it out; expected -1 | +trainer.nothing=1
 train                         | +trainer.limit_train_batches=0 | +trainer.limit_train_batches=abc | +trainer.min_epochs=abc
-train                         | +trainer.limit_train_batches=0.001 -> trainer.limit_train_batches=0.001: You requested to check
+train                         | +trainer.limit_train_batches=0.001 -> trainer.limit_train_batches=0.001: .*You requested to check
 train                         | +trainer.limit_test_batches=1 -> trainer.limit_test_batches=1: leave it out | +trainer.logger=5
 train                         | +trainer.check_val_every_n_epoch=2 -> leave it out; expected 1 | +trainer.callbacks=5
 train                         | +trainer.val_check_interval=0.00001 -> leave it out; expected 1.0 | +trainer.detect_anomaly=abc
@@ -139,7 +139,7 @@ sweep +sweep=tpe trial=0      | search.space.optimizer.lr.low=5 -> low=5: .low <
 sweep +sweep=tpe trial=0      | search.space.model.hidden_size=[] -> hidden_size=\\[\\]: .* one or more
 sweep +sweep=tpe trial=0      | hydra.sweeper.n_trials=5 -> hydra.sweeper.n_trials: no such key
 evaluate                      | run=nowhere | run=file | run=empty | run=loop | run=null | run=torn -> best.ckpt: damaged
-evaluate                      | run=table -> predictions.csv: not a table of predictions | run=[1,2]
+evaluate                      | run=table -> predictions.csv: expected probabilities | run=[1,2]
 evaluate                      | run=bad -> result.json: cannot be read | faces=nowhere | faces=file | faces=empty -> empty: nobody has | against=nowhere
 evaluate                      | against=empty | mistakes=-1 | mistakes=abc | photos=abc | device=abc | device=cuda -> use device=cpu
 evaluate                      | threads=0 | threads=abc | split_seed=abc | split_seed=-1 | data.fold=9 | data.fold=abc

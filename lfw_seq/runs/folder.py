@@ -195,8 +195,10 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         draft.replace(path)
-    except BaseException:
+    except BaseException as error:
         draft.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -34,6 +34,7 @@ SEVERAL = re.compile(r"ddp|fsdp|deepspeed")  # strategies that start the command
 REFUSED = "a run of several processes cannot be a job of a multirun; leave -m out"
 
 Task = Callable[[DictConfig], dict[str, Any]]
+failures: dict[str, str] = {}  # of this process's jobs, by name: a full disk takes no result.json
 
 
 def swept_keys(params: DictConfig | None) -> str:
@@ -133,6 +134,7 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
         return None
     except Exception as error:
         print(f"{label}: failed, {describe(error)}", file=sys.stderr, flush=True)
+        failures[folder.name] = describe(error)
         _keep_failure(folder, experiment, error)
         if cfg.fail_fast:
             raise SystemExit(1) from error
@@ -209,7 +211,8 @@ class SweepSummary(Callback):
             NewFolders.remove_unused()
             words = " ".join(str(word.input_line) for word in _swept())
             stop(f"{words}: no jobs; expected a value or more for each key")
-        unfinished = {job.name: why for job in sorted(jobs) if (why := runs.why_unfinished(job))}
+        found = {job.name: runs.why_unfinished(job) for job in sorted(jobs)}
+        unfinished = {name: failures.get(name, why) for name, why in found.items() if why}
         finished = len(jobs) - len(unfinished)
         if finished > 1 and self.report is not None:
             try:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -47,8 +48,15 @@ def prepare_process(threads: int, seed: int) -> None:
     logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
     for message in SILENCED:
         warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = hide_full_disk
     torch.set_num_threads(threads)
     seed_everything(seed)
+
+
+def hide_full_disk(args: threading.ExceptHookArgs) -> None:
+    """Print what ends a thread, but for TensorBoard's that cannot write: the run itself ends with that in a line."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
 
 
 def helps_another(cfg: DictConfig) -> bool:

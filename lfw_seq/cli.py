@@ -102,7 +102,8 @@ def name_key(key: str, text: str) -> str:
     for word in words:
         name, _, value = word.partition("=")
         name = name.rpartition(".")[2]
-        if text.startswith(f"{key}.") and text.partition(": ")[0].endswith(f".{name}={value}"):
+        head = text.partition(": ")[0]
+        if head == f"{name}={value}" or (head.startswith(f"{key}.") and head.endswith(f".{name}={value}")):
             return word + text[text.index(": ") :]
         if re.search(rf"(?<![\w.])({re.escape(name)}|{re.escape(value)})(?![\w.])", text):
             named.append(word)

@@ -98,16 +98,6 @@ def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(
     assert results[0]["metrics"]["test/accuracy"] > results[0]["metrics"]["majority_rate"] + 0.2
 
 
-def test_mistakes_end_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="baseline=lstm: expected one of majority, nearest, logistic, svm, nystroem"):
-        fit(make(tmp_path / "run", "baseline=lstm"))
-    with pytest.raises(UsageError, match=r"^svm: .*n_components"):
-        fit(make(tmp_path / "run", "svm.components=500"))
-    with pytest.raises(UsageError, match=r"^tuning_folds=1: expected"):
-        fit(make(tmp_path / "run", "tuning_folds=1"))
-    assert not (tmp_path / "run" / "result.json").exists()
-
-
 def test_a_grid_of_models_and_splits(tmp_path: Path) -> None:
     words = ["-m", "baseline=majority,nearest", "split_seed=0,1", *DATA, "hydra.sweep.dir=sweep"]
     done = command(*words, cwd=tmp_path, module="lfw_seq.baselines")

@@ -76,13 +76,6 @@ def test_what_is_not_installed_is_named_with_the_remedy() -> None:
     assert "no_such.part" not in str(unavailable("x", "no_such", "no_such.part"))  # of a package that is missing
 
 
-def test_an_unknown_question_is_refused(tmp_path: Path) -> None:
-    done = command("what=speed", cwd=tmp_path, module="lfw_seq.benchmark")
-    assert done.returncode == 2
-    assert done.stderr == "error: what=speed: expected one of epoch, start, predict, sweep\n"
-    assert not list(tmp_path.iterdir())
-
-
 def test_predictions_agree_in_every_engine(tmp_path: Path) -> None:
     printed, summary = run_benchmark("predict", *SMALL, cwd=tmp_path)
     assert {name.partition(", ")[2] for name in summary if "/" not in name} == {"1", "32", "512"}

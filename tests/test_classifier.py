@@ -10,7 +10,6 @@ from sklearn import metrics as sk
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from lfw_seq.cli import UsageError
 from lfw_seq.data.standardize import Standardize
 from lfw_seq.evaluation.metrics import classification_metrics
 from lfw_seq.models.predictor import Predictor
@@ -43,14 +42,6 @@ def test_hard_targets_give_the_same_loss_as_ids_and_one_hot() -> None:
         plain.training_step((rows, one_hot(ids, 3).float()), 0).item(), rel=1e-6
     )
     assert plain.training_step((rows, ids), 0).item() != pytest.approx(by_ids.item(), rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    "weights", [[1.0, 1.0], [1.0, 1.0, 0.0], [1.0, math.nan, 1.0], [1.0, math.inf, 1.0], [1.0, "a", 1.0]]
-)
-def test_bad_class_weights_are_named(weights: list[float]) -> None:
-    with pytest.raises(UsageError, match=r"loss\.class_weights"):
-        classifier(class_weights=weights)
 
 
 def test_metrics_agree_with_scikit_learn() -> None:

@@ -1,6 +1,5 @@
 """Split, order of reading, batches, and the data module of a config."""
 
-import re
 from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
@@ -8,7 +7,6 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from hydra.errors import InstantiationException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -171,29 +169,6 @@ def test_rows_are_not_scaled_but_judged_and_standardized_as_scaled() -> None:
     leak = faces(val_from="test")
     assert leak.tensors["val"] is leak.tensors["test"]
     assert faces(val_from="none").val_dataloader() == []
-
-
-BAD = {
-    "synthetic": "test_size=1.5 test_size=0 val_size=.nan train_size=1.01 val_from=tset fold=5 fold=true num_folds=1 "
-    "order=sideways pixel_guard=abc pixel_scale=.inf standardize=images batch_size=99999999999999999999 num_people=1 "
-    "eval_batch_size=0 num_images=20 num_images=1000000000000 height=7 seed=-1 width=2000",
-    "folder": "root=5 crop=5 crop=[{_target:x}] crop=[0,.nan,0,1] crop=[0.5,0.2,0,1] crop=[0,1,0] color=red cache_dir= "
-    "skip_unreadable=1 height=0",
-    "lfw": "slice_=[[0,10]] slice_=[[0,10],[0,x]] slice_=[[0,10],[9,251]] slice_=5 slice_=[1,2] resize=0.001 "
-    "resize=half data_home=5 download=yes! funneled= min_faces_per_person=0.5",
-}
-
-
-@pytest.mark.parametrize(("choice", "word"), [(choice, word) for choice in BAD for word in BAD[choice].split()])
-def test_bad_values_are_named_with_their_key(choice: str, word: str) -> None:
-    changes: Any = OmegaConf.to_container(OmegaConf.from_dotlist([word]))
-    ((key, value),) = changes.items()
-    values = keys(choice, **({"root": "faces"} if choice == "folder" else {})) | changes
-    with pytest.raises((UsageError, InstantiationException)) as caught:
-        build(values, split_seed=42, seed=0)
-    error = caught.value.__cause__ or caught.value  # as Hydra wraps it
-    assert isinstance(error, UsageError)
-    assert re.match(rf"data\.{key}={re.escape(str(value))}: .*expected", str(error))
 
 
 def test_missing_keys_are_named() -> None:

@@ -53,7 +53,7 @@ train data=folder             | data.root=round -> Bo/0.png: not a readable JPEG
 train                         | model=null | model=lstmm -> model=lstmm: no such choice; expected one of .*lstm
 train                         | model.hidden_size=0 | model.hidden_size=-1 | model.hidden_size=abc | model.hidden_size=null
 train                         | model.hidden_size=65536 -> parameters need .*make it smaller | model.num_layers=1000000
-train                         | model.hidden_size=1e9 -> model.hidden_size=1000000000.0: expected a whole | model.num_layers=0
+train                         | model.hidden_size=1e9 -> model.hidden_size=1000000000.0: expected a whole | model.num_layers=-1
 train                         | model.dropout=1 | model.dropout=abc | model.dropout=-0.1 | model.bidirectional=abc
 train                         | model.bidirectional=1 | model.cell=elman | model.pooling=first | model.init=zeros | +model.foo=1
 train                         | model._target_=os.getcwd -> getcwd takes no such key | model._target_=null | model=[
@@ -137,6 +137,7 @@ sweep +sweep=tpe trial=0      | search.space=null | search.space.optimizer=5 | s
 sweep +sweep=tpe trial=0      | +search.space.nothing.at.all=[1] -> search.space.nothing.at.all: no such key; expected
 sweep +sweep=tpe trial=0      | search.space.optimizer.lr.low=5 -> low=5: .low <= high. must hold | search=null -> .
 sweep +sweep=tpe trial=0      | search.space.model.hidden_size=[] -> hidden_size=\\[\\]: .* one or more
+sweep data=synthetic           | model.num_layers=4 model=lstm,residual -> model.num_layers: no such key; not every choice has it
 sweep +sweep=tpe trial=0      | hydra.sweeper.n_trials=5 -> hydra.sweeper.n_trials: no such key
 evaluate                      | run=nowhere | run=file | run=empty | run=loop | run=null | run=torn -> best.ckpt: damaged
 evaluate                      | run=table -> predictions.csv: expected probabilities | run=[1,2]

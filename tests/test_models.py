@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lfw_seq.cli import UsageError
 from lfw_seq.models.encoded import TwoReaders
 from lfw_seq.models.encoders import Reorder, ResidualStack, RowConvolution, RowWindows, WindowConvolution
 from lfw_seq.models.mlp import MLP
@@ -105,25 +104,6 @@ def test_mlp() -> None:
     net = MLP(**SHAPE, hidden_size=64, num_layers=2, dropout=0.1, init="keras")
     assert net(torch.rand(3, 50, 37)).shape == (3, 7)
     assert parameters(net) == (50 * 37 + 1) * 64 + 65 * 64 + 65 * 7
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("hidden_size", -1),
-        ("hidden_size", 1e9),
-        ("hidden_size", 0),
-        ("num_layers", -1),
-        ("dropout", 1.0),
-        ("dropout", -0.1),
-        ("pooling", "first"),
-        ("cell", "lstmm"),
-        ("init", "zeros"),
-    ],
-)
-def test_bad_options_are_named(key: str, value: object) -> None:
-    with pytest.raises(UsageError, match=rf"^model\.{key}={value}: expected"):
-        reader(**{key: value})
 
 
 @settings(max_examples=20, deadline=None)
@@ -244,9 +224,3 @@ def test_another_order_loses_no_pixel(rows: bool, pixels: str) -> None:
     assert torch.equal(whose[:, 0], torch.arange(50.0)) == (not rows)
     assert (column == column[:1]).all() == (pixels != "each")
     assert torch.equal(column[0], torch.arange(37.0)) == (pixels == "kept")
-
-
-@pytest.mark.parametrize("make", [RowConvolution, WindowConvolution])
-def test_an_even_kernel_has_no_middle(make: type[RowConvolution | WindowConvolution]) -> None:
-    with pytest.raises(UsageError, match=r"^model\.encoder\.kernel=4: expected an odd number"):
-        make(37, 50, channels=[4], kernel=4, dropout=0.5)

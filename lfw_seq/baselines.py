@@ -115,8 +115,8 @@ def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Te
         raise UsageError(f"tuning_folds={cfg.tuning_folds}: expected at most {images}, the training images")
     pipeline, grid = build_part(cfg.baseline, cfg[cfg.baseline], tuple)
     least = images - math.ceil(images / cfg.tuning_folds)
-    if cfg.baseline == "svm" and cfg.svm.components > least:
-        raise UsageError(f"svm.components={cfg.svm.components}: expected at most {least}, the images of a fold")
+    if (components := cfg[cfg.baseline].get("components", 0)) > least:
+        raise UsageError(f"{cfg.baseline}.components={components}: expected at most {least}, the images of a fold")
     folds = StratifiedKFold(cfg.tuning_folds, shuffle=True, random_state=cfg.split_seed)
     search = GridSearchCV(pipeline, grid, cv=folds, error_score="raise").fit(pixels["train"], people["train"])
     log.info("%s: %s", cfg.baseline, search.best_params_ or "nothing to choose")

@@ -51,13 +51,20 @@ def test_debug_shows_the_traceback(
         invoke("data=synthetic", "data.val_size=0", "debug=true", monkeypatch=monkeypatch)
 
 
+ONE_STEP = ("data.batch_size=200", "trainer.max_epochs=1")
+UNSEEN = "data.val_from=none callbacks.early_stopping=null callbacks.plateau=null callbacks.best.monitor=step"
+LAST = (*ONE_STEP, *UNSEEN.split(), "callbacks.best.mode=max")
+
+
+@pytest.mark.parametrize(("stage", "words"), [("train", ()), ("val", ONE_STEP), ("test", LAST)])
 def test_divergence_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str, words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert invoke(*SMALL, "optimizer.lr=1e38", "hydra.run.dir=run", monkeypatch=monkeypatch) == 2
+    assert invoke(*SMALL, *words, "optimizer.lr=1e38", "hydra.run.dir=run", monkeypatch=monkeypatch) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert re.match(r"error: the loss is (nan|inf) in epoch \d at learning rate 1e\+38: lower optimizer\.lr", line)
+    rate = r" at learning rate 1e\+38" if stage != "test" else ""
+    assert re.match(rf"error: {stage}/loss is (nan|inf) in epoch \d{rate}: lower optimizer\.lr", line)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"
 
 

@@ -165,6 +165,7 @@ baselines                     | baseline=abc | baseline=null | baseline=svm -> s
 baselines baseline=svm        | svm.components=0 | svm.components=abc | svm.C=abc | svm=null | svm.seed=abc
 baselines svm.components=5    | svm.C=[-1] -> svm.C=\\[-1\\]: .* must be a float | svm.gamma=[-1] -> svm.gamma=
 baselines svm.components=5    | svm.gamma=[] -> svm.gamma=\\[\\]: .*non-empty
+baselines baseline=nystroem   | nystroem.components=0 | nystroem.components=500 | nystroem.landmarks=abc
 baselines baseline=logistic   | logistic.C=5 | logistic.C=[abc] -> logistic.C=\\[abc\\]: expected | +logistic.foo=1
 baselines baseline=logistic   | logistic.C=[-1] -> logistic.C=\\[-1\\]: .* must be a float
 baselines baseline=majority   | tuning_folds=1 | tuning_folds=abc | refit=abc | seed=abc | seed=99999999999999999999

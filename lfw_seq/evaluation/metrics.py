@@ -16,7 +16,6 @@ from torchmetrics.classification import (
     MulticlassAUROC,
     MulticlassF1Score,
     MulticlassPrecision,
-    MulticlassRecall,
 )
 from torchmetrics.utilities.data import dim_zero_cat
 
@@ -48,7 +47,6 @@ def classification_metrics(num_classes: int) -> MetricCollection:
             "accuracy": MulticlassAccuracy(num_classes, average="micro", **alone),
             "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro", **alone),
             "macro_precision": MulticlassPrecision(num_classes, average="macro", **alone),
-            "macro_recall": MulticlassRecall(num_classes, average="macro", **alone),
             "macro_f1": MulticlassF1Score(num_classes, average="macro", **alone),
             "weighted_f1": MulticlassF1Score(num_classes, average="weighted", **alone),
             "f1_per_person": MulticlassF1Score(num_classes, average="none", **alone),

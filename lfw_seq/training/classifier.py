@@ -102,19 +102,9 @@ class Classifier(LightningModule):
         self._log({"train/lr": torch.tensor(float(self.trainer.optimizers[0].param_groups[0]["lr"]))})
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
-        """Log after the last batch: callbacks look at the metrics at the epoch's end, before this module's own hook.
-
-        Raises:
-            RunError: the loss of the epoch is not finite.
-        """
+        """Log after the last batch: callbacks look at the metrics at the epoch's end, before this module's own hook."""
         if self.trainer.is_last_batch:
             self._log_epoch("train")
-            if not torch.isfinite(self.values["train/loss"]):
-                rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-                raise RunError(
-                    f"the loss is {self.values['train/loss'].item()} in epoch {self.trainer.current_epoch + 1} at "
-                    f"learning rate {rate:g}: lower optimizer.lr, or clip with trainer.gradient_clip_val=1.0"
-                )
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -125,6 +115,11 @@ class Classifier(LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, stage: str) -> None:
+        """Log a stage's metrics.
+
+        Raises:
+            RunError: its loss is not finite.
+        """
         logits, targets = (torch.cat(parts) for parts in zip(*self.outputs[stage], strict=True))
         self.outputs[stage].clear()
         if stage == "train" and self.trainer.world_size > 1:  # the processes share the training batches only
@@ -139,6 +134,12 @@ class Classifier(LightningModule):
         self.values |= named
         self.probabilities[stage] = probabilities
         self._log({name: value for name, value in named.items() if value.ndim == 0})
+        if not torch.isfinite(loss := named[f"{stage}/loss"]):
+            rates = [f" at learning rate {one.param_groups[0]['lr']:g}" for one in self.trainer.optimizers]
+            raise RunError(
+                f"{stage}/loss is {loss.item()} in epoch {self.trained_epochs or self.trainer.current_epoch + 1}"
+                f"{''.join(rates)}: lower optimizer.lr, or clip with trainer.gradient_clip_val=1.0"
+            )
 
     def _log(self, values: dict[str, Tensor]) -> None:
         """Log numbers of a whole epoch, equal in all processes."""

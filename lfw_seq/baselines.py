@@ -74,7 +74,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
 
     for key, least, most in (("tuning_folds", 2, 1000), ("threads", 1, 1024), ("seed", 0, 2**32 - 1)):
         cli.check_whole(key, cfg[key], least, most)
-    for key in ("refit", "fail_fast", "debug"):
+    for key in ("refit", "fail_fast", "traceback"):
         cli.check_bool(key, cfg[key])
     cli.check_choice("baseline", cfg.baseline, MODELS)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)

@@ -38,7 +38,7 @@ USAGE_ERRORS = (UsageError, RunError, InstantiationException, OmegaConfBaseExcep
 def describe(error: BaseException) -> str:
     """An error in one line, without the wrapping Hydra puts around what a constructor raises."""
     cause, kind = error.__cause__, type(error).__name__
-    missing = re.search(r"No module named '(\w+)", f"{error} {cause}")
+    missing = re.search(r"(?:No module named|Requirement) '(\w+)", f"{error} {cause}")
     if missing and (extra := EXTRAS.get(missing[1])):
         return f'{missing[1]} is not installed: pip install -e ".[{extra}]"'
     if isinstance(error, InstantiationException) and cause is not None:
@@ -193,12 +193,13 @@ def start(main: Callable[[], Any], stopped: Callable[[BaseException], int | None
         main: the function.
         stopped: gives the exit status of a multirun that an error ended; None for any other command.
     """
+    words = sys.argv[1:]
     try:
-        sys.argv[1:] = [quoted(word) for word in ordered(sys.argv[1:])]
+        sys.argv[1:] = [quoted(word) for word in ordered(words)]
     except ValueError as error:
         stop(str(error))
     NewFolders.made, NewFolders.run, NewFolders.begun = (), None, False
-    if os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" or "traceback=true" in sys.argv:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         main()
         return
@@ -210,8 +211,8 @@ def start(main: Callable[[], Any], stopped: Callable[[BaseException], int | None
             main()
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
-            print(f"Interrupted. {_how_to_resume()}", file=sys.stderr)
             stopped(end)
+            print(f"Interrupted. {_how_to_resume(words)}", file=sys.stderr)
             raise SystemExit(INTERRUPTED_STATUS) from None
         raise
     except Exception as error:
@@ -229,21 +230,20 @@ def run(task: Callable[[DictConfig], dict[str, Any]], cfg: DictConfig) -> dict[s
     """Run a command's task in its Hydra job; one that fails removes the folders it made and left empty."""
     NewFolders.begun = True
     try:
-        check_bool("debug", cfg.debug)
+        check_bool("traceback", cfg.traceback)
         return task(cfg)
     except USAGE_ERRORS as error:  # here, as Hydra prints a line of its own about what leaves a job
-        if cfg.debug is True:
+        if cfg.traceback is True:
             raise
         stop(describe(error))
     finally:
         NewFolders.remove_unused()
 
 
-def _how_to_resume() -> str:
-    if {"-m", "--multirun"} & set(sys.argv):
-        return "Start the same command again to go on."
-    if NewFolders.run is None or not (NewFolders.run / "checkpoints").is_dir():
-        return ""
-    words = [word for word in sys.argv[1:] if not word.startswith("hydra.run.dir=")]
-    line = ["python", "-m", f"lfw_seq.{Path(sys.argv[0]).stem}", *words, f"hydra.run.dir={NewFolders.run}"]
-    return f"Go on with: {shlex.join(line)}"
+def _how_to_resume(words: list[str]) -> str:
+    if not {"-m", "--multirun"} & set(words):
+        if NewFolders.run is None or not (NewFolders.run / "checkpoints").is_dir():
+            return ""
+        words = [word for word in words if not word.startswith("hydra.run.dir=")]
+        words.append(f"hydra.run.dir={NewFolders.run}")
+    return f"Go on with: {shlex.join(['python', '-m', f'lfw_seq.{Path(sys.argv[0]).stem}', *words])}"

@@ -6,7 +6,6 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
-from string import Template
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -18,7 +17,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from lfw_seq import CONF
 
 # Keys that hold a path: one may have spaces, commas, brackets or letters that Hydra's grammar has no place for.
-PATHS = {"run", "against", "sweep", "faces", "images", "out", "data.root", "data.data_home"}
+PATHS = {"run", "against", "sweep", "faces", "images", "out", "data.root", "data.data_home", "ckpt_path"}
 PATHS |= {"hydra.run.dir", "hydra.sweep.dir"}
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -29,6 +28,8 @@ FLAGS |= dict.fromkeys(["-p", "--package", "-cn", "--config-name", "-cd", "--con
 FLAGS |= dict.fromkeys(["-sc", "--shell-completion", "--shell_completion"])
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # of launchers
 EXTRAS |= {"optuna": "optuna", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}  # of modules
+EXTRAS |= {"wandb": "wandb", "mlflow": "mlflow", "gradio": "demo"}
+MORE_HELP = "--cfg job prints every key with the choices that were typed; --hydra-help shows Hydra's own words."
 
 
 def typed(key: str) -> list[str]:
@@ -72,20 +73,21 @@ def quoted(word: str) -> str:
 
 
 def help_text() -> str:
-    """What Hydra's own `--help` prints; it would copy all its configs twice for each group to find the choices."""
+    """This command's file of keys with its comments, and the choices of its groups; nothing is composed or imported."""
     root, name = _config()
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    with initialize_config_dir(str(root), version_base="1.3"):
-        cfg = compose(name, words, return_hydra_config=True)
-    choices: dict[str, list[str]] = {}
-    for path in sorted(root.glob("*/**/*.yaml")):
-        group = path.parent.relative_to(root).as_posix()
-        if group.split("/")[0] != "hydra":
-            choices.setdefault(group, []).append(path.stem)
-    groups = [f"{group}: {', '.join(names)}\n" for group, names in sorted(choices.items())]
-    shown = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    template = Template(cfg.hydra.help.template)
-    return template.substitute(APP_CONFIG_GROUPS="".join(groups), CONFIG=OmegaConf.to_yaml(shown))
+    text = (root / f"{name}.yaml").read_text(encoding="utf-8")
+    examples = "".join(text.splitlines(keepends=True)[:2])
+    entries = [entry for entry in OmegaConf.load(root / f"{name}.yaml").defaults if isinstance(entry, DictConfig)]
+    groups = []
+    for group, chosen in ((str(group), entry[group]) for entry in entries for group in entry):
+        if "hydra" in group:
+            continue
+        names = sorted(path.stem for path in (root / group).glob("*.yaml") if path.stem != "base")
+        word = "null" if chosen is None else str(chosen).replace("'", "")
+        groups.append(f"{f'{group}: {word}':<18} # {', '.join(names)}\n")
+    keys = re.sub(r"^(defaults|hydra):.*\n(?: .*\n)+\n*", "", text.removeprefix(examples), flags=re.MULTILINE)
+    purpose = (sys.modules["__main__"].__doc__ or "").splitlines()[0]
+    return f"{purpose}\n\n{examples.replace('# ', '  ')}\n{''.join(groups)}\n{keys.strip()}\n\n{MORE_HELP}"
 
 
 def describe_config_error(error: Exception) -> str:

@@ -47,7 +47,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     from lfw_seq.data.module import build as build_data
     from lfw_seq.evaluation.summary import count_parameters, describe, final_metrics
     from lfw_seq.runs import record
-    from lfw_seq.training import build, fit
+    from lfw_seq.training import build, fit, start
 
     fit.check_root(cfg)
     fit.warn_of_overridden_model()
@@ -56,33 +56,37 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     helps = build.helps_another(cfg)
     with nullcontext() if helps else runs.claimed(folder, experiment):
         with cli.configuring():
+            cfg = start.draw_seed(cfg, folder)
             build.prepare_process(cfg.threads, cfg.seed)
             cfg, trial = draw_trial(cfg)
             data = build_data(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
             data.setup()
             classifier = build.build_classifier(cfg, data)
             fit.check_monitors(cfg, classifier)
-            checkpoint, epochs_before = fit.last_checkpoint(folder)
+            begun, epochs_before = start.start_checkpoint(cfg, folder, classifier)
             trainer = build.build_trainer(cfg, epochs_before, trial.callbacks if trial else ())
         log.info("%s", describe(data, classifier.predictor.net))
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
         if not helps:
             runs.save_config(cfg, folder, record.overrides())
-        with fit.misconfigured():
-            trainer.fit(classifier, data, ckpt_path=checkpoint, weights_only=True)
+        if cfg.train:
+            with fit.misconfigured():
+                trainer.fit(classifier, data, ckpt_path=begun, weights_only=True)
         if helps:
             return {}
-        best_epoch = fit.restore_best(trainer, classifier)
+        best_epoch = start.restore_best(trainer, classifier, None if cfg.train else begun)
         classifier.trained_epochs = trainer.current_epoch
         tester = build.build_tester(cfg, trainer)
         if cfg.data.val_from != "none":
             tester.validate(classifier, data, verbose=False)
-        tester.test(classifier, data, verbose=False)
-        metrics = final_metrics(classifier.values, classifier.probabilities["test"], data)
+        if cfg.test:
+            tester.test(classifier, data, verbose=False)
+            record.write_predictions(folder, data, classifier.probabilities["test"].tolist())
+        metrics = final_metrics(classifier.values, classifier.probabilities.get("test"), data)
         if trial:
             trial.tell(metrics[cfg.monitor])
-        record.write_predictions(folder, data, classifier.probabilities["test"].tolist())
+        build.log_result(trainer, metrics, best_epoch)
         return record.write_result(
             cfg,
             experiment,
@@ -92,7 +96,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             seconds=fit.seconds(trainer),
             device=fit.device_name(tester, cfg.threads),
             best_epoch=best_epoch,
-            epochs=trainer.current_epoch,
+            epochs=trainer.current_epoch or best_epoch,
         )
 
 

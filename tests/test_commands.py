@@ -1,9 +1,11 @@
 """The command line as a user types it."""
 
 import functools
+import importlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+
+from lfw_seq.__main__ import COMMANDS
+from lfw_seq.cli import CONF, start
+from lfw_seq.compose import quoted
+from lfw_seq.train import main
 
 from .conftest import SMALL, command, invoke
 
@@ -43,12 +51,12 @@ def test_a_folder_of_the_users_own_files_is_refused(
     assert "result.json: cannot be read" in capsys.readouterr().err
 
 
-def test_debug_shows_the_traceback(
+def test_traceback_shows_the_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"data\.val_size=0"):
-        invoke("data=synthetic", "data.val_size=0", "debug=true", monkeypatch=monkeypatch)
+        invoke("data=synthetic", "data.val_size=0", "traceback=true", monkeypatch=monkeypatch)
 
 
 ONE_STEP = ("data.batch_size=200", "trainer.max_epochs=1")
@@ -123,10 +131,33 @@ def test_ctrl_c_names_the_command_that_goes_on(tmp_path: Path) -> None:
     assert last.endswith(f"hydra.run.dir={next(tmp_path.glob('outputs/*/*'))}")
 
 
-@pytest.mark.parametrize("name", ["train", "baselines", "report", "benchmark"])
-def test_help_is_hydras_own(tmp_path: Path, name: str) -> None:
-    ours = command("--help", cwd=tmp_path, module=f"lfw_seq.{name}")
-    code = f"import sys; from lfw_seq import {name}; sys.argv = ['{name}', '--help']; {name}.main()"
-    hydras = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ours.stdout == hydras.stdout
-    assert "== Config ==" in ours.stdout
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_the_commands_own_keys_and_examples_that_compose(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"lfw_seq.{name}")
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    start(module.main)
+    purpose, examples, *_ = (text := capsys.readouterr().out).split("\n\n")
+    assert purpose == (module.__doc__ or "").splitlines()[0]
+    root = CONF / name if (CONF / name).is_dir() and (CONF / name / f"{name}.yaml").exists() else CONF
+    with initialize_config_dir(str(root), version_base="1.3"):
+        for line in examples.splitlines():
+            program, *words = shlex.split(line.partition(" -m ")[2])
+            assert program == f"lfw_seq.{name}"
+            swept = "-m" in words
+            words = [word.split(",")[0] if swept else quoted(word) for word in words if word != "-m"]
+            keys = {str(key) for key in compose(name, words)}
+    shown = set(re.findall(r"^(\w+):", text, re.MULTILINE))
+    assert shown <= keys | {"augment", "schedule", "experiment", "debug"}  # groups of which nothing is chosen
+    assert shown >= (keys if name not in ("benchmark",) else {"what", "rounds", "epochs"}) - {"data"}
+
+
+def test_train_offers_what_it_can_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    start(main)
+    offered = re.findall(r"^model: lstm *# (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert offered == [", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))]  # test_structure's

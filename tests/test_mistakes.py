@@ -147,20 +147,20 @@ evaluate                      | threads=0 | threads=abc | split_seed=abc | split
 evaluate                      | data.test_size=0 | data.test_size=abc | data.nothing=1 -> no such key | +data.height=5
 evaluate                      | +data.pixel_scale=abc | data=nothing -> no such choice | data=null | data=5 | data.num_folds=1
 evaluate data=folder          | data.root=nowhere -> data.root=nowhere: no such folder | nothing=1 -> nothing: no such key
-evaluate                      | debug=abc | out=file -> out=file: cannot be written | out=file/x -> out=file/x: cannot be written
+evaluate                      | traceback=abc | out=file -> out=file: cannot be written | out=file/x -> out=file/x: cannot be written
 predict                       | run=nowhere | run=null | images=nowhere -> images=nowhere: no image there; expected
 predict                       | images=empty -> images=empty: no image there; expected | images=null -> no image there
 predict                       | format=abc | format=null | top_k=0 | top_k=abc | batch_size=0 | device=abc | threads=0
 predict                       | fpir=0.05 -> fpir=0.05: no threshold for it | fpir=abc -> fpir=abc: no threshold | threads=100000
 predict                       | out=file/x -> out=file/x: cannot be written | out=faces -> cannot be written | nothing=1 -> no such
-predict                       | run=torn -> best.ckpt: damaged | debug=5
+predict                       | run=torn -> best.ckpt: damaged | traceback=5
 export                        | run=nowhere | run=null | format=abc | format=null | data.download=abc | nothing=1 -> no such key
 export                        | run=torn -> best.ckpt: damaged | out=file/x -> out=file/x: cannot be written
 report                        | sweep=nowhere | sweep=file | sweep=loop | sweep=null | sweep=[run,nowhere] -> sweep=nowhere: no such
 report                        | sweep=empty -> no finished run in or under it | metric=foo -> metric=foo: no run has it; expected
 report                        | metric=null -> no run has it; expected | monitor=foo -> monitor=foo: no run has it; expected
 report                        | monitor_mode=abc | out=file -> out=file: File exists | out=/proc/x -> out=/proc/x: | nothing=1 -> no such
-report                        | sweep=bad -> sweep=bad: no finished run | debug=abc
+report                        | sweep=bad -> sweep=bad: no finished run | traceback=abc
 baselines                     | baseline=abc | baseline=null | baseline=svm -> svm.components=150: expected at most
 baselines baseline=svm        | svm.components=0 | svm.components=abc | svm.C=abc | svm=null | svm.seed=abc
 baselines svm.components=5    | svm.C=[-1] -> svm.C=\\[-1\\]: .* must be a float | svm.gamma=[-1] -> svm.gamma=
@@ -170,7 +170,7 @@ baselines baseline=logistic   | logistic.C=5 | logistic.C=[abc] -> logistic.C=\\
 baselines baseline=logistic   | logistic.C=[-1] -> logistic.C=\\[-1\\]: .* must be a float
 baselines baseline=majority   | tuning_folds=1 | tuning_folds=abc | refit=abc | seed=abc | seed=99999999999999999999
 baselines baseline=majority   | tuning_folds=999 | split_seed=abc | threads=0
-baselines baseline=majority   | threads=100000 | fail_fast=abc | debug=abc | monitor=foo | data=null | data.val_size=0
+baselines baseline=majority   | threads=100000 | fail_fast=abc | traceback=abc | monitor=foo | data=null | data.val_size=0
 baselines baseline=majority   | model=lstm -> model: no such key | hydra.run.dir=file/x
 benchmark                     | what=abc | what=null | rounds=0 | rounds=abc | epochs=0 | runs=abc | threads=0
 benchmark                     | nothing=1 -> nothing: no such key | model=nothing -> no such choice

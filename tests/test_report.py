@@ -54,7 +54,7 @@ def test_configurations_differ_by_more_than_seeds_paths_and_devices(tmp_path: Pa
     made = sweep(
         tmp_path / "sweep",
         (0.50, {"seed": 0, "trainer__accelerator": "gpu", "model__dropout": 0}),  # 0 and 0.0 are one value
-        (0.51, {"seed": 1, "data__data_home": "/elsewhere", "debug": True, "trial": 3}),
+        (0.51, {"seed": 1, "data__data_home": "/elsewhere", "traceback": True, "trial": 3}),
         (0.52, {"split_seed": 43, "choices/trainer": "gpu"}),
         (0.53, {"data__fold": 2}),
         (0.54, {"model__hidden_size": 16}),

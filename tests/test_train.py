@@ -188,7 +188,9 @@ def test_a_failed_run_says_why_and_may_be_run_again(tmp_path: Path) -> None:
 
 def test_the_hash_names_the_experiment_not_the_place(config: Compose) -> None:
     base = runs.config_hash(config())
-    assert base == runs.config_hash(config("run_dir=/elsewhere", "debug=true", "data.download=false", "callbacks=core"))
+    assert base == runs.config_hash(
+        config("run_dir=/elsewhere", "traceback=true", "data.download=false", "callbacks=core")
+    )
     changes = ["seed=1", "model=gru", "data.resize=0.5", "callbacks.early_stopping.patience=3", "split_seed=1"]
     changes += ["trainer=cpu", "data.data_home=/x", "average_decay=0.9", "trainer.precision=bf16-mixed"]
     assert len({base, *(runs.config_hash(config(change)) for change in changes)}) == 10

@@ -127,7 +127,9 @@ class FaceRows(LightningDataModule):
             return shuffled(len(labels), self.seed, trainer.current_epoch)
 
         if stage == "train":  # of several processes each trains on its share; each validates on all images
-            return loader(rows, labels, self.batch_sizes[stage], order, trainer.world_size, trainer.global_rank)
+            overfits = trainer.overfit_batches  # type: ignore[attr-defined]  # set where mypy does not see it
+            reads = None if overfits else order  # the same batches each epoch
+            return loader(rows, labels, self.batch_sizes[stage], reads, trainer.world_size, trainer.global_rank)
         return loader(rows, labels, self.batch_sizes[stage])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scipy.stats import binomtest
@@ -15,20 +18,21 @@ if TYPE_CHECKING:
     from lfw_seq.data.module import FaceRows
 
 
-def final_metrics(values: Mapping[str, Tensor], test_probabilities: Tensor, data: FaceRows) -> dict[str, Any]:
+def final_metrics(values: Mapping[str, Tensor], test_probabilities: Tensor | None, data: FaceRows) -> dict[str, Any]:
     """The kept epoch's validation and test metrics, and the accuracy of always predicting the most frequent person.
 
     Args:
         values: metrics by `stage/name`.
-        test_probabilities: (N, C).
+        test_probabilities: (N, C); None where nothing was tested.
         data: the faces.
     """
     metrics: dict[str, Any] = {
         name: by_person(value, data.faces.names) for name, value in values.items() if not name.startswith("train/")
     }
-    train, test = data.class_counts("train"), data.class_counts("test")
-    metrics["majority_rate"] = test[train.index(max(train))] / sum(test)
-    metrics["predicted_classes"] = len(test_probabilities.argmax(dim=1).unique())
+    if test_probabilities is not None:
+        train, test = data.class_counts("train"), data.class_counts("test")
+        metrics["majority_rate"] = test[train.index(max(train))] / sum(test)
+        metrics["predicted_classes"] = len(test_probabilities.argmax(dim=1).unique())
     return metrics
 
 
@@ -43,8 +47,13 @@ def describe(data: FaceRows, net: nn.Module) -> str:
 
 
 def closing_table(result: dict[str, Any], folder: str) -> str:
-    """The run in a few lines."""
+    """The run in a few lines, and the command that looks further."""
     metrics, names = result["metrics"], result["data"]["class_names"]
+    place = os.path.relpath(folder) if Path(folder).is_relative_to(Path.cwd()) else folder
+    end = f"  in {folder}\nnext: python -m lfw_seq.evaluate run={shlex.quote(place)}"
+    if "test/accuracy" not in metrics:
+        seen = "".join(f", {name} {metrics[name]:.3f}" for name in ("val/loss", "val/accuracy") if name in metrics)
+        return f"Not tested: epoch {result['best_epoch']} of {result['epochs']}{seen}\n{end}"
     tested = sum(result["data"]["counts"]["test"])
     limits = binomtest(round(metrics["test/accuracy"] * tested), tested).proportion_ci(method="wilson")
     largest = names[max(range(len(names)), key=result["data"]["counts"]["train"].__getitem__)]
@@ -62,7 +71,7 @@ def closing_table(result: dict[str, Any], folder: str) -> str:
         table.append(f"  One person predicted for every image: {metrics['test/accuracy']:.3f} is a share, not skill.")
     if result["data"]["validation_is_test"]:
         table.append("  Validation was the test set: these figures are too good.")
-    return "\n".join([*table, f"  in {folder}"])
+    return "\n".join([*table, end])
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -24,7 +24,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadshe
 # Keys that change no number: where a run lies, how it is displayed, and where its photos are fetched and kept.
 NOT_HASHED = (
     "run_dir",
-    "debug",
+    "traceback",
+    "task_name",
+    "tags",
     "fail_fast",
     "substitute_data",
     "display",
@@ -32,6 +34,7 @@ NOT_HASHED = (
     "data.cache_dir",
     "data.download",
 )
+NOT_HASHED_AS = {"train": True, "test": True, "ckpt_path": None}  # nor these, with these values
 
 
 class InUse(UsageError):
@@ -155,7 +158,7 @@ def why_unfinished(folder: Path) -> str | None:
             return "another process runs it"
         return str(json.loads((folder / RESULT).read_text(encoding="utf-8")).get("error"))
     except FileNotFoundError:
-        return "was killed, perhaps for lack of memory or room on the disk"
+        return "was interrupted or killed, perhaps for lack of memory or room on the disk"
     except (OSError, ValueError) as error:
         return describe(error)
 
@@ -171,6 +174,7 @@ def config_hash(cfg: DictConfig) -> str:
     for key in NOT_HASHED:
         group, _, name = key.rpartition(".")
         (config.get(group) or {} if group else config).pop(name, None)
+    config = {key: value for key, value in config.items() if (key, value) not in NOT_HASHED_AS.items()}
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -118,12 +118,12 @@ def write_predictions(folder: Path, data: FaceRows, probabilities: Sequence[Sequ
     Args:
         folder: the run folder.
         data: whose test images were predicted.
-        probabilities: (N, C).
+        probabilities: (N, C); of the first test images under `debug=limit`.
     """
     faces, names = data.faces, data.faces.names
     rows = [
         [faces.files[index], names[faces.labels[index]], names[max(range(len(row)), key=row.__getitem__)], *row]
-        for index, row in zip(data.indices["test"], probabilities, strict=True)
+        for index, row in zip(data.indices["test"][: len(probabilities)], probabilities, strict=True)
     ]
     runs.write_csv(folder / PREDICTIONS, ["file", "true", "predicted", *names], rows)
 

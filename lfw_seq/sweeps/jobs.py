@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import NewFolders, UsageError, describe, stop
 from lfw_seq.runs import folder as runs
+from lfw_seq.sweeps.progress import count_jobs, time_left
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ LONGEST_NAME = 80
 REPORTED = "test/accuracy"  # what the report at the end compares
 NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "trainer.", "trainer=")
 SEVERAL = re.compile(r"ddp|fsdp|deepspeed")  # strategies that start the command again
+COUNT = "LFW_SEQ_JOBS"  # of the environment, for workers: how many jobs a sweep has, and when it started
 REFUSED = "a run of several processes cannot be a job of a multirun; leave -m out"
 
 Task = Callable[[DictConfig], dict[str, Any]]
@@ -114,7 +116,8 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     if HydraConfig.get().runtime.choices.get("hydra/launcher") == "joblib":
         end_with_parent()
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
-    label = f"{HydraConfig.get().job.num + 1:>4}  {folder.name}"
+    number, (total, started) = HydraConfig.get().job.num + 1, os.environ.get(COUNT, "0 0").split()
+    label = f"job {number}{f'/{total}' * (total != '0')}  {folder.name}"
     runs.touch_lock(folder)
     if stored := stored_result(folder, experiment):
         print(f"{label}: finished before", flush=True)
@@ -140,8 +143,9 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
             raise SystemExit(1) from error
         return None
     metrics = result["metrics"]
-    watched = f"{cfg.monitor} {metrics[cfg.monitor]:.4g}, " if cfg.monitor in metrics else ""
-    print(f"{label}: {watched}test/accuracy {metrics['test/accuracy']:.3f}, {result['seconds']:.0f} s", flush=True)
+    seen = "".join(f"{name} {metrics[name]:.4g}, " for name in (cfg.monitor, REPORTED) if name in metrics)
+    left = time_left(folder.parent, int(total) - number, float(started))
+    print(f"{label}: {seen}{result['seconds']:.0f} s{left}", flush=True)
     return result
 
 
@@ -189,6 +193,7 @@ class SweepSummary(Callback):
                 stop(f"{word}: {REFUSED}")
         OmegaConf.select(config, "hydra.sweep.subdir")  # fills the cache of `swept_keys`, for workers
         self.folder, self.started = Path(config.hydra.sweep.dir).absolute(), time.time() - 1
+        os.environ[COUNT] = f"{count_jobs(config)} {self.started}"
         SweepSummary.current = self
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -225,7 +230,8 @@ class SweepSummary(Callback):
         if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
             print(f"The sweep stopped: {describe(error)}", file=sys.stderr)
         if unfinished or error is not None:
-            print("Start the same command again to go on.")
+            if not isinstance(error, KeyboardInterrupt | SystemExit):
+                print("Start the same command again to go on.")
             return 1
         return 0
 

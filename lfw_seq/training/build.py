@@ -4,7 +4,8 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
@@ -24,6 +25,7 @@ from lfw_seq.runs.archive import FORMAT
 from lfw_seq.training.callbacks.average import WeightAverage
 from lfw_seq.training.callbacks.core import CheckpointFiles
 from lfw_seq.training.classifier import Classifier
+from lfw_seq.training.tensorboard import EpochLogger
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ SILENCED = (  # Lightning's warnings about what is meant
     "Checkpoint directory .* exists",  # a resumed run
     "The .srun. command is available",  # jobs of submitit
     ".*does not have many workers",  # the data lie on the device already
+    "You requested to overfit but enabled",  # debug=overfit: nothing is shuffled
     "It is recommended to use .self.log.*sync_dist=True",  # what is logged is equal in all processes
 )
 
@@ -188,9 +191,11 @@ def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callba
         ]
     if cfg.average_decay is not None:
         callbacks.append(WeightAverage(cfg.average_decay))
-    for key, node in cfg.logger.items():
-        purge = {"purge_step": epochs_before + 1} if epochs_before else {}
-        loggers += [build_part(f"logger.{key}", node, Logger, **purge)] if node is not None else []
+    for key, node in ((key, node) for key, node in cfg.logger.items() if node is not None):
+        purge = {"purge_step": epochs_before + 1} if epochs_before and "purge_step" in node else {}
+        loggers.append(build_part(f"logger.{key}", {**to_plain(node), **purge}, Logger))
+        if not isinstance(loggers[-1], EpochLogger):  # it has texts of its own
+            loggers[-1].log_hyperparams(record.without_paths(cfg))
     parts = {"callbacks": [*callbacks, *more], "logger": loggers, "plugins": [CheckpointFiles()]}
     trainer: Trainer = build_part("trainer", cfg.trainer, Trainer, **parts)
     return trainer
@@ -201,5 +206,18 @@ def build_tester(cfg: DictConfig, trainer: Trainer) -> Trainer:
     shown = [build_part(f"display.{key}", node, Callback) for key, node in cfg.display.items() if node is not None]
     alone = {"devices": 1, "strategy": "auto", "profiler": None, "enable_progress_bar": False}
     node = {**to_plain(cfg.trainer), **alone, "enable_checkpointing": False}
-    tester: Trainer = build_part("trainer", node, Trainer, callbacks=shown, logger=trainer.loggers)
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, EpochLogger)]  # for others see log_result
+    for logger in loggers:
+        logger.fitted = True  # also where train=false
+    tester: Trainer = build_part("trainer", node, Trainer, callbacks=shown, logger=loggers)
     return tester
+
+
+def log_result(trainer: Trainer, metrics: Mapping[str, Any], epoch: int) -> None:
+    """Log the tested epoch, from 1, for loggers that count from 0 as Lightning does: its own tests are of epoch 0."""
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    for logger in trainer.loggers:
+        if not isinstance(logger, EpochLogger):
+            logger.log_metrics({**numbers, "epoch": epoch - 1}, trainer.global_step)
+            logger.save()
+            logger.finalize("success")

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import (
@@ -26,14 +25,13 @@ from lfw_seq.cli import (
     describe,
     name_key,
 )
-from lfw_seq.runs.archive import open_checkpoint
 from lfw_seq.runs.record import choices, cpu_name
 from lfw_seq.training.callbacks.core import Resume
 from lfw_seq.training.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
-# All validation images are read each epoch, and all test images; a run that trains on nothing is none.
+# All validation images are read each epoch, and all test images; a run that trains on nothing is none. Not of `debug=`.
 FIXED = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "limit_test_batches": 1.0, "num_nodes": 1}
 FIXED |= {"max_steps": -1, "fast_dev_run": False, "val_check_interval": 1.0}
 
@@ -48,16 +46,19 @@ def check_root(cfg: DictConfig) -> None:
         if not isinstance(value := cfg.get(group), DictConfig):
             raise UsageError(f"{group}={as_typed(value)}: expected keys below it; --cfg job prints them")
     check_path("run_dir", cfg.run_dir)
-    check_whole("seed", cfg.seed, 0, 2**32 - 1)
+    if cfg.seed is not None:
+        check_whole("seed", cfg.seed, 0, 2**32 - 1)
     check_whole("threads", cfg.threads, 1, 1024)
-    for key in ("test_mirror", "fail_fast", "debug", "substitute_data"):
+    for key in ("test_mirror", "fail_fast", "traceback", "substitute_data", "train", "test"):
         check_bool(key, cfg[key])
+    if not cfg.train and cfg.ckpt_path is None:
+        raise UsageError("train=false: nothing to test; add ckpt_path=DIR/checkpoints/best.ckpt")
     check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
     check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
     check_whole("trainer.accumulate_grad_batches", cfg.trainer.get("accumulate_grad_batches", 1))
     if (clip := cfg.trainer.get("gradient_clip_val")) is not None:
         check_real("trainer.gradient_clip_val", clip, 0, math.inf)
-    for key, fixed in FIXED.items():
+    for key, fixed in () if cfg.get("debug") else FIXED.items():
         if repr(value := cfg.trainer.get(key, fixed)) != repr(fixed):  # 1.0 is all batches, 1 the first alone
             raise UsageError(f"trainer.{key}={as_typed(value)}: leave it out; expected {as_typed(fixed)}")
     devices = cfg.trainer.get("devices", 1)
@@ -123,31 +124,6 @@ def misconfigured() -> Iterator[None]:
         yield
     except MisconfigurationException as error:
         raise UsageError(name_key("trainer", describe(error))) from error
-
-
-def last_checkpoint(folder: Path) -> tuple[Path | None, int]:
-    """The checkpoint an interrupted run goes on from, and the epochs it has trained; a damaged one is passed over."""
-    path = folder / "checkpoints" / "last.ckpt"
-    if not path.exists():
-        return None, 0
-    try:
-        epochs = int(open_checkpoint(path)["epoch"]) + 1
-    except UsageError as error:
-        log.warning("%s: starting again", error)
-        return None, 0
-    log.info("Going on after epoch %s of an interrupted run", epochs)
-    return path, epochs
-
-
-def restore_best(trainer: Trainer, classifier: Classifier) -> int:
-    """Load the weights of the best epoch, or keep the last where none was kept; its number from 1."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
-            checkpoint = torch.load(callback.best_model_path, weights_only=True, map_location="cpu")
-            classifier.load_state_dict(checkpoint["state_dict"])
-            return int(checkpoint["epoch"]) + 1
-    log.warning("No best epoch was kept: testing the weights of the last one")
-    return trainer.current_epoch
 
 
 def seconds(trainer: Trainer) -> float:

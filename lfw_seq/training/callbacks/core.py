@@ -75,8 +75,8 @@ class Resume(Callback):
         self._stopped = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop again where the run had stopped already, and was killed before its end."""
-        trainer.should_stop = trainer.should_stop or self._stopped
+        """Stop again where early stopping had struck already, and the run was killed before its end."""
+        trainer.should_stop = trainer.should_stop or (self._stopped and bool(trainer.early_stopping_callbacks))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed all devices; under `trainer=ddp` each process its own way, the first as a run of one process."""

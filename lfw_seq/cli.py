@@ -107,7 +107,8 @@ def name_key(key: str, text: str) -> str:
             return word + text[text.index(": ") :]
         if re.search(rf"(?<![\w.])({re.escape(name)}|{re.escape(value)})(?![\w.])", text):
             named.append(word)
-    return text if key in text else f"{' '.join(named or words) or key}: {text}"
+    complete = key in text or text.startswith(tuple(f"{word}:" for word in sys.argv[1:]))
+    return text if complete else f"{' '.join(named or words) or key}: {text}"
 
 
 def as_typed(value: object) -> str:
@@ -206,9 +207,11 @@ def start(main: Callable[[], Any], stopped: Callable[[BaseException], int | None
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
     try:
         if {"--help", "-h"} & set(sys.argv):
-            print(help_text())
+            print(help_text(), flush=True)
         else:
             main()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
             stopped(end)

@@ -20,7 +20,7 @@ from lfw_seq.cli import CONF, start
 from lfw_seq.compose import quoted
 from lfw_seq.train import main
 
-from .conftest import SMALL, command, invoke
+from .conftest import SMALL, invoke
 
 DRAWN = ("data=synthetic", "data.num_images=140")
 
@@ -153,6 +153,12 @@ def test_help_is_the_commands_own_keys_and_examples_that_compose(
     shown = set(re.findall(r"^(\w+):", text, re.MULTILINE))
     assert shown <= keys | {"augment", "schedule", "experiment", "debug"}  # groups of which nothing is chosen
     assert shown >= (keys if name not in ("benchmark",) else {"what", "rounds", "epochs"}) - {"data"}
+
+
+def test_a_reader_of_help_may_stop_early(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m lfw_seq.train --help | sh -c 'exec <&-; sleep 3'"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
 
 
 def test_train_offers_what_it_can_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from lfw_seq import CONF, PACKAGE
@@ -20,9 +21,18 @@ from .test_sweeps import outcome
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
 
 
+WORDS = (*SMALL, "data.num_people=3", "data.num_images=60", "logger=none", "monitor=val/macro_f1", "monitor_mode=max")
+
+
 def train_into(folder: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        train(compose("train", [*SMALL, "data.num_people=3", "data.num_images=60", "logger=none", f"run_dir={folder}"]))
+        train(compose("train", [*WORDS, f"run_dir={folder}"]))
+
+
+def states(folder: Path) -> str:
+    """What the callbacks keep in the last checkpoint, as if every run lay in one place."""
+    kept = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    return str(kept).replace(str(folder), "")
 
 
 def forked(work: Callable[[], None], root: Path, stop: int = 0) -> int:
@@ -70,6 +80,7 @@ def kill_everywhere(root: Path) -> int:
         if not read_result(folder):
             assert forked(lambda folder=folder: train_into(folder), root) > 0  # type: ignore[misc]
         assert outcome(folder) == whole, stop
+        assert states(folder) == states(root / "whole"), stop
         names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
         assert names == {str(path.relative_to(root / "whole")) for path in (root / "whole").rglob("*")}, stop
     return total

@@ -55,6 +55,7 @@ class RunCheckpoint(ModelCheckpoint):
         if not state["best_model_path"]:
             state["best_model_score"] = None
         super().load_state_dict(state)
+        self.current_score = state["current_score"]  # which Lightning's leaves out
 
 
 class Resume(Callback):

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from lfw_seq.cli import UsageError
 from lfw_seq.data.augment import MOST, Augment
-from lfw_seq.data.layout import Layout
-from lfw_seq.data.sequences import sequences
+from lfw_seq.data.sequences import Layout, sequences
 from lfw_seq.data.standardize import Standardize
 
 GRAY = Layout(columns=False, colours=1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from lfw_seq.data.layout import Layout
+from lfw_seq.data.sequences import Layout
 from lfw_seq.data.standardize import Standardize
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation import figures

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lfw_seq.cli import check_real
 from lfw_seq.data.batches import Batch
-from lfw_seq.data.layout import Layout
+from lfw_seq.data.sequences import Layout
 
 MOST = {
     "mirror": 1, "shift": 0.5, "rotation": 180, "scale": 0.9, "brightness": 10, "contrast": 1, "cutout": 1,

@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader
 from lfw_seq.cli import UsageError, check_choice, check_real, check_whole
 from lfw_seq.data.batches import Batch, loader, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
-from lfw_seq.data.layout import Layout
-from lfw_seq.data.sequences import ORDERS, sequences
+from lfw_seq.data.sequences import ORDERS, Layout, sequences
 from lfw_seq.data.split import Split
 from lfw_seq.data.standardize import MODES, Standardize
 from lfw_seq.parts import build_part, check_arguments

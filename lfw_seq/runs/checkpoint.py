@@ -18,8 +18,7 @@ from torch import Tensor
 from lfw_seq import data, models
 from lfw_seq.cli import UsageError, check_choice, check_path, check_real, configuring
 from lfw_seq.data.images import is_folder, read_image
-from lfw_seq.data.layout import Layout
-from lfw_seq.data.sequences import ORDERS, sequences
+from lfw_seq.data.sequences import ORDERS, Layout, sequences
 from lfw_seq.data.standardize import Standardize
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.models.predictor import Predictor

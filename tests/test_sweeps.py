@@ -244,6 +244,21 @@ def test_every_value_of_a_ready_sweep_composes(config: Compose, name: str) -> No
 
 
 @pytest.mark.slow
+def test_a_long_sweep_keeps_its_memory(tmp_path: Path) -> None:
+    words = "-m data=synthetic data.num_people=3 data.num_images=60 data.height=16 data.width=12 trainer.max_epochs=1"
+    more = ["trainer=cpu", "model.hidden_size=4", "seed=range(60)", "display.figures=null", "hydra.sweep.dir=sweep"]
+    line, levels = [sys.executable, "-m", "lfw_seq.train", *words.split(), *more], dict[int, int]()
+    with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            if found := re.search(r"VmRSS:\s+(\d+)", status):
+                levels[len(list(tmp_path.glob("sweep/*/result.json")))] = int(found[1])
+            time.sleep(0.02)
+    assert process.returncode == 0
+    assert levels[59] < 1.05 * levels[20]
+
+
+@pytest.mark.slow
 def test_two_processes_divide_a_sweep(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "lfw_seq.train", *SWEEP, "trainer.max_epochs=25"]
     pair = [subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]

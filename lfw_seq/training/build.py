@@ -192,7 +192,7 @@ def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callba
     if cfg.average_decay is not None:
         callbacks.append(WeightAverage(cfg.average_decay))
     for key, node in ((key, node) for key, node in cfg.logger.items() if node is not None):
-        if epochs_before and "purge_step" in node:
+        if epochs_before and isinstance(node, DictConfig) and "purge_step" in node:
             node = {**to_plain(node), "purge_step": epochs_before + 1}
         loggers.append(build_part(f"logger.{key}", node, Logger))
         if not isinstance(loggers[-1], EpochLogger):  # it has texts of its own

@@ -9,7 +9,7 @@ from contextlib import nullcontext, redirect_stderr
 
 from lfw_seq import PACKAGE
 
-COMMANDS = ("train", "evaluate", "predict", "export", "report", "baselines", "benchmark")
+COMMANDS = ("train", "evaluate", "predict", "export", "report", "baselines", "benchmark", "demo")
 COMPLETION = {"-sc", "--shell_completion", "--shell-completion"}  # of Hydra: `eval "$(lfw-seq -sc install=bash)"`
 
 

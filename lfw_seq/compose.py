@@ -17,7 +17,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from lfw_seq import CONF
 
 # Keys that hold a path: one may have spaces, commas, brackets or letters that Hydra's grammar has no place for.
-PATHS = {"run", "against", "sweep", "faces", "images", "out", "data.root", "data.data_home", "ckpt_path"}
+PATHS = {"run", "against", "sweep", "faces", "images", "image", "out", "data.root", "data.data_home", "ckpt_path"}
 PATHS |= {"hydra.run.dir", "hydra.sweep.dir"}
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")

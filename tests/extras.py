@@ -22,6 +22,9 @@ FEATURES = {  # what needs each extra
     "joblib": ("train", "-m", *QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "seed=0,1"),
     "ray": ("train", "-m", *QUICK, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=1", "seed=0,1"),
     "slurm": ("train", "-m", *QUICK, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", "seed=0,1"),
+    "wandb": ("train", *QUICK, "logger=wandb", "logger.wandb.offline=true"),
+    "mlflow": ("train", *QUICK, "logger=mlflow"),
+    "demo": ("demo", "run=run"),
     "peers": ("benchmark", "what=epoch", *QUICK, "rounds=1", "epochs=1"),
 }
 REFUSED = set(FEATURES) - {"peers"}  # whose lack ends a command; the benchmark skips peers that are absent
@@ -38,9 +41,9 @@ def create(folder: Path, extras: str, below: Path | None = None) -> Path:
     return python
 
 
-def execute(python: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def execute(python: Path, *words: str, cwd: Path, limit: int = 600) -> subprocess.CompletedProcess[str]:
     line = [str(python), "-m", "lfw_seq", *words]
-    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=600)
+    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=limit)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,10 @@ def test_without_the_extra_one_line_names_it(core: Path, run: Path, extra: str) 
 def test_an_extra_alone_works(core: Path, run: Path, tmp_path: Path, extra: str) -> None:
     packages = next(core.glob("lib/*/site-packages"))
     python = create(tmp_path / "venv", f"[{extra}]", packages)
+    if extra == "demo":  # a page that is served until Ctrl-C
+        with pytest.raises(subprocess.TimeoutExpired):
+            execute(python, *FEATURES[extra], cwd=run, limit=60)
+        return
     done = execute(python, *FEATURES[extra], cwd=run)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is not installed" not in done.stdout

@@ -1,0 +1,172 @@
+"""The net reading a face: the numbers shown, the GIF, and the page in a real browser."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from lfw_seq.cli import CONF, UsageError
+from lfw_seq.demo import demo, draw_face, read
+from lfw_seq.runs.checkpoint import load_run
+
+from .conftest import command
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def test_after_each_row_the_probabilities_are_those_of_the_rows_read(run: Path, tmp_path: Path) -> None:
+    back = load_run(run)
+    path = draw_face(back, 3, tmp_path)
+    reading = read(back, path, 0.9)
+    image = back.preprocessing.image(path)
+    whole = back.probabilities(image[None])[0]
+    assert np.allclose(reading.probabilities[-1], whole, atol=1e-6)
+    assert reading.probabilities.shape == (50, 7)
+    assert np.allclose(reading.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert len({tuple(row) for row in reading.probabilities.round(6).tolist()}) == 50
+    assert reading.face.shape == reading.saliency.shape == reading.row.shape == (50, 37)
+    assert (reading.row == np.arange(50)[:, None]).all()
+    assert {name: len(means) for name, means in reading.gates.items()} == {"forget": 50, "input": 50, "output": 50}
+    assert reading.answer(50) == f"after 50 of 50 rows: unknown, {whole.max():.2f}"
+
+
+def test_a_gif_shows_one_row_more_in_each_frame(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "reading.gif"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("demo", [f"run='{run}'", f"against='{run}'", f"out='{out}'"])
+        assert demo(cfg) == {"frames": 50}
+        for change, expected in (
+            ("image=none.png", "none.png"),
+            ("fpir=0.05", "no threshold"),
+            ("out=/no/x", "out=/no"),
+        ):
+            with pytest.raises(UsageError, match=expected):
+                demo(compose("demo", [f"run='{run}'", f"out='{out}'", change]))
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    with Image.open(out) as picture:
+        assert getattr(picture, "n_frames", 1) == 50
+    assert out.stat().st_size < 2 * 400_000  # two runs
+
+
+@pytest.mark.skipif(find_spec("gradio") is not None, reason="gradio is installed")
+def test_without_gradio_its_extra_is_named(run: Path, tmp_path: Path) -> None:
+    done = command(f"run={run}", cwd=tmp_path, module="lfw_seq.demo")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == 'error: demo: gradio is not installed: pip install -e ".[demo]"'
+
+
+class Browser:
+    """A headless Chromium driven through the pipes of its DevTools protocol."""
+
+    def __init__(self, profile: Path) -> None:
+        ours, theirs = os.pipe(), os.pipe()  # to the browser, and from it
+
+        def wire() -> None:
+            os.dup2(os.dup(ours[0]), 3)
+            os.dup2(os.dup(theirs[1]), 4)
+
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
+        self.process = subprocess.Popen(
+            [str(CHROMIUM), *words], preexec_fn=wire, close_fds=False, stderr=subprocess.DEVNULL
+        )
+        os.close(ours[0])
+        os.close(theirs[1])
+        self.send, self.receive, self.number, self.session = ours[1], os.fdopen(theirs[0], "rb"), 0, ""
+        self.requested: list[str] = []
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.send, json.dumps(message).encode() + b"\0")
+        while True:
+            text = b"".join(iter(lambda: self.receive.read(1), b"\0"))
+            answer = json.loads(text)
+            if answer.get("method") == "Network.requestWillBeSent":
+                self.requested.append(answer["params"]["request"]["url"])
+            if answer.get("id") == self.number:
+                return dict(answer["result"])
+
+    def open(self, url: str) -> None:
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.call("Network.enable")
+        self.call("Page.navigate", url=url)
+
+    def wait_for(self, expression: str, seconds: int = 60) -> Any:
+        for _ in range(seconds * 5):
+            found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+            if found:
+                return found
+            time.sleep(0.2)
+        raise AssertionError(expression)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    started = Browser(tmp_path / "profile")
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+NAMED = "document.querySelector('#names textarea')?.value"
+MOVE = """(() => { const slider = document.querySelector('#rows input[type=range]'); slider.value = ROWS;
+slider.dispatchEvent(new Event('input', {bubbles: true})); slider.dispatchEvent(new Event('change', {bubbles: true}));
+slider.dispatchEvent(new Event('pointerup', {bubbles: true})); return true })()"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("gradio") is None, reason="no gradio here")
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_on_the_page_names_change_as_rows_are_read(run: Path, tmp_path: Path, browser: Browser) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    kept = tmp_path / "tmp"
+    kept.mkdir()
+    line = [sys.executable, "-m", "lfw_seq.demo", f"run={run}", f"against={run}", f"port={port}"]
+    hears = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    served = subprocess.Popen(line, env={**os.environ, "TMPDIR": str(kept)}, stderr=subprocess.PIPE, text=True, **hears)  # type: ignore[call-overload]
+    try:
+        for _ in range(300):
+            with socket.socket() as knock:
+                if knock.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert served.poll() is None
+            time.sleep(0.2)
+        browser.open(f"http://127.0.0.1:{port}/")
+        back = load_run(run)
+        first, second = (read(back, draw_face(back, number, tmp_path), 0) for number in (0, 7))
+        assert first.answer(50) != second.answer(50)
+        for reading, rows, before in (
+            (first, 50, "true"),
+            (first, 5, MOVE.replace("ROWS", "5")),
+            (first, 50, MOVE.replace("ROWS", "50")),
+            (second, 50, "document.querySelector('#draw').click()"),
+        ):
+            browser.call("Runtime.evaluate", expression=before)
+            twice = json.dumps("\n".join([reading.answer(rows)] * 2))
+            assert browser.wait_for(f"{NAMED} == {twice}"), (twice, before)
+        assert browser.wait_for("document.querySelectorAll('img').length") >= 2
+        elsewhere = [url for url in browser.requested if not re.match(rf"http://127\.0\.0\.1:{port}/|data:|blob:", url)]
+        assert elsewhere == []
+    finally:
+        served.send_signal(signal.SIGINT)
+        served.wait(30)
+    assert list(kept.iterdir()) == []

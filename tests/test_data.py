@@ -135,7 +135,7 @@ def test_orders_differ_by_epoch_and_seed_and_repeat() -> None:
 
 
 def test_the_order_is_that_of_the_epoch_when_a_batch_is_fetched() -> None:
-    data, trainer = faces(batch_size=16), Mock(current_epoch=0, world_size=1, global_rank=0)
+    data, trainer = faces(batch_size=16), Mock(current_epoch=0, world_size=1, global_rank=0, overfit_batches=0)
     trainer.strategy.root_device = torch.device("cpu")
     data.trainer = trainer
     batches, labels = data.train_dataloader(), data.tensors["train"][1]

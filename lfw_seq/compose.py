@@ -86,7 +86,7 @@ def help_text() -> str:
         word = "null" if chosen is None else str(chosen).replace("'", "")
         groups.append(f"{f'{group}: {word}':<18} # {', '.join(names)}\n")
     keys = re.sub(r"^(defaults|hydra):.*\n(?: .*\n)+\n*", "", text.removeprefix(examples), flags=re.MULTILINE)
-    purpose = (sys.modules["__main__"].__doc__ or "").splitlines()[0]
+    purpose = (sys.modules["__main__"].__doc__ or name).splitlines()[0]
     return f"{purpose}\n\n{examples.replace('# ', '  ')}\n{''.join(groups)}\n{keys.strip()}\n\n{MORE_HELP}"
 
 

@@ -19,6 +19,7 @@ from lfw_seq.models.reference import ReferenceLSTM, read_cell, update_cell
 M = TypeVar("M", bound=nn.Module)
 ByStep = dict[int, float]  # by number of the step, from 1
 MOST_STOPPED = 1000  # images; of more, so many are taken evenly
+CHUNK = 32  # images predicted at once: no more memory than a training step
 
 
 def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points: int = 25) -> ByStep:
@@ -36,8 +37,14 @@ def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points:
     stops = np.unique(np.linspace(1, rows.shape[1], points + 1).round().astype(int)[1:]).tolist()
     with torch.no_grad():
         rows, labels = predictor.prepare(rows[::every]), labels[::every]
-        predicted = {stop: predictor.logits(rows[:, :stop]).argmax(dim=1) for stop in stops}
-        return {stop: (ids == labels).float().mean().item() for stop, ids in predicted.items()}
+        hits = {
+            stop: sum(
+                int((predictor.logits(part[:, :stop]).argmax(dim=1) == ids).sum())
+                for part, ids in zip(rows.split(CHUNK), labels.split(CHUNK), strict=True)
+            )
+            for stop in stops
+        }
+        return {stop: count / len(labels) for stop, count in hits.items()}
 
 
 @torch.no_grad()

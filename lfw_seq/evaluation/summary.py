@@ -63,8 +63,10 @@ def closing_table(result: dict[str, Any], folder: str) -> str:
         ("macro-F1", f"{metrics['test/macro_f1']:.3f}", ""),
         ("macro AUROC", f"{metrics['test/auroc']:.3f}", ""),
         ("people predicted", f"{metrics['predicted_classes']}", f"of {len(names)}"),
-        ("tested epoch", f"{result['best_epoch']}", f"of {result['epochs']}, {result['seconds']:.0f} s in all"),
     ]
+    if result["epochs"]:  # a baseline has none
+        note = f"of {result['epochs']}, {result['seconds']:.0f} s in all"
+        lines.append(("tested epoch", f"{result['best_epoch']}", note))
     table = [f"Tested on {tested:,} images"]
     table += [f"  {name:<17}{value:>7}  {note}".rstrip() for name, value, note in lines]
     if metrics["predicted_classes"] == 1:

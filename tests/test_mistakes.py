@@ -224,16 +224,14 @@ def world(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def standing(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test stands in the world, and hangs for a minute at most."""
+    """Each test stands in the world, where a command may take a minute."""
 
     def hang(*_: object) -> None:
         raise TimeoutError("hangs")
 
     monkeypatch.chdir(world)
     before = signal.signal(signal.SIGALRM, hang)
-    signal.alarm(60)
     yield
-    signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
 
 
@@ -244,7 +242,9 @@ def listing() -> dict[str, int]:
 def mistake(command: str, words: list[str], capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> str:
     """What a command prints on stderr: a line; what lies in the world is as it was."""
     before = listing()
+    signal.alarm(60)
     status = invoke(*words, module="train" if command == "sweep" else command, monkeypatch=patch)
+    signal.alarm(0)
     printed = capsys.readouterr()
     assert status == 2, printed
     assert re.fullmatch(r"error: [^\n]+\n", printed.err), printed.err

@@ -74,7 +74,7 @@ def epochs_seen(sweep: Path) -> int:
 
 def kill_somewhere(folder: Path, chance: random.Random) -> bool:
     """Start the sweep, kill its process group after some more epochs; whether it was still running then."""
-    wanted, pause = epochs_seen(folder / "sweep") + chance.randint(1, 6), chance.uniform(0, 0.15)
+    wanted, pause = epochs_seen(folder / "sweep") + chance.randint(4, 14), chance.uniform(0, 0.15)
     process = subprocess.Popen(
         [sys.executable, "-m", "lfw_seq.train", *SWEEP], cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
     )
@@ -101,7 +101,7 @@ def test_a_sweep_killed_again_and_again_ends_as_one_never_disturbed(
         assert finished.items() <= now.items()  # nothing runs twice to the end
         finished = now
         assert kills < 60
-    assert kills >= 10
+    assert kills >= 4
     done = command(*SWEEP, cwd=tmp_path)
     assert done.returncode == 0
     assert outcomes(tmp_path / "sweep") == undisturbed

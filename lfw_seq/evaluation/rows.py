@@ -37,14 +37,9 @@ def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points:
     stops = np.unique(np.linspace(1, rows.shape[1], points + 1).round().astype(int)[1:]).tolist()
     with torch.no_grad():
         rows, labels = predictor.prepare(rows[::every]), labels[::every]
-        hits = {
-            stop: sum(
-                int((predictor.logits(part[:, :stop]).argmax(dim=1) == ids).sum())
-                for part, ids in zip(rows.split(CHUNK), labels.split(CHUNK), strict=True)
-            )
-            for stop in stops
-        }
-        return {stop: count / len(labels) for stop, count in hits.items()}
+        parts = rows.split(CHUNK)
+        predicted = {s: torch.cat([predictor.logits(part[:, :s]).argmax(dim=1) for part in parts]) for s in stops}
+        return {stop: (ids == labels).float().mean().item() for stop, ids in predicted.items()}
 
 
 @torch.no_grad()

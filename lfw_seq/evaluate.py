@@ -44,31 +44,35 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     from lfw_seq.evaluation import page, text
     from lfw_seq.evaluation.predictions import collect
     from lfw_seq.evaluation.scorecard import compare, csv_tables, scorecard
-    from lfw_seq.evaluation.sections import draw, list_mistakes, sections
-    from lfw_seq.runs.folder import write_bytes, write_csv, write_json, write_text
+    from lfw_seq.evaluation.sections import draw, learning_curve, sections
+    from lfw_seq.runs.folder import write_bytes, write_json, write_text
+    from lfw_seq.runs.record import PREDICTIONS, predictions_csv
 
-    found, drawn, others = collect(cfg), {}, {}
+    found = collect(cfg)
     card = {"run": str(found.folder), **scorecard(found), "reproduced": is_reproduced(found)}
+    runs = [text.Evaluated("this run" * (cfg.against is not None), found, card)]
     if cfg.against is not None:
         other = collect(cfg, "against")
         check_same_images(found, other)
         card["comparison"] = compare(found, other)
-        others = draw(other, scorecard(other), f"The other run, {other.folder.resolve().name}. ")
-    drawn = draw(found, card, "This run. " if others else "")
+        runs.append(text.Evaluated("the other run", other, scorecard(other)))
+    drawn = draw(runs)
     out = Path(str(cfg.out)).expanduser() if cfg.out else found.folder / found.kind
-    parts = sections(found, card, drawn, others, list_mistakes(found, cfg.mistakes, cfg.photos))
-    html = page.render(text.title(found), text.metadata(found), parts)
+    parts = sections(runs, drawn, cfg.mistakes, cfg.photos)
+    html = page.render(*text.describe(found), learning_curve(runs), parts)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        probabilities = found.probabilities.tolist()
+        write_text(out / PREDICTIONS, predictions_csv(found.files, found.truth.tolist(), probabilities, found.names))
         for name, table in csv_tables(found, card).items():
-            write_csv(out / name, list(table), table.itertuples(index=False, name=None))
-        for name, picture in (*drawn.items(), *((f"{name}_against", picture) for name, picture in others.items())):
+            write_text(out / f"{name}.csv", page.as_csv(table))
+        for name, picture in drawn.items():
             write_bytes(out / f"{name}.png", picture.png)
         write_text(out / "report.html", html)
         write_json(out / EVALUATION, card)
     except OSError as error:
         raise UsageError(f"out={out}: cannot be written ({error.strerror}); choose another folder with out=") from error
-    return {**card, "lines": [*text.lines(card), f"  in {out / 'report.html'}"]}
+    return {**card, "lines": [*text.lines(runs), f"  in {out / 'report.html'}"]}
 
 
 def is_reproduced(found: Predictions) -> bool | None:

@@ -12,6 +12,7 @@ from lfw_seq.cli import UsageError
 from lfw_seq.runs.folder import write_text
 
 TERMINAL_ROWS, PAGE_ROWS = 15, 200
+CARD = {"data": "source", "fingerprint": "fingerprint", "device": "device", "commit": "commit", "versions": "versions"}
 
 
 @hydra.main(config_path=str(cli.CONF / "report"), config_name="report", version_base="1.3")
@@ -33,7 +34,7 @@ def write_report(
     monitor: str | None = None,
     monitor_mode: str | None = None,
 ) -> str:
-    """Compare the runs found in some places and write report.html, report.md and CSV files.
+    """Compare the runs found in some places and write report.html and CSV files.
 
     Args:
         places: sweep folders, run folders, or globs of them.
@@ -48,24 +49,38 @@ def write_report(
     Raises:
         UsageError: no run is there, a value is wrong, or the report cannot be written.
     """
-    from lfw_seq.reports import files, tables
+    from lfw_seq.evaluation import page
+    from lfw_seq.reports import tables
     from lfw_seq.reports.compare import compare
     from lfw_seq.reports.figures import pictures
     from lfw_seq.reports.read import read
 
     made = compare(read(places), metric, monitor, monitor_mode)
-    folder, title = _folder(places, out), f"Comparison of runs: {metric}"
-    lead, shown = tables.sentences(made), tables.all_tables(made)
-    on_page = [table.head(PAGE_ROWS) for table in shown]
-    page, text = files.html(title, made, lead, on_page, pictures(made)), files.markdown(title, lead, on_page)
+    folder, title, lead, shown = (
+        _folder(places, out),
+        tables.title(made),
+        tables.sentences(made),
+        tables.all_tables(made),
+    )
+    drawn = pictures(made)
+    found = {name: made.runs[fact].dropna().unique() for name, fact in CARD.items()}
+    card = {"compared": made.metric} | {name: tables.some(values) for name, values in found.items() if len(values)}
+    sections = [page.Section("Summary", lead)]
+    for heading, table in shown.items():
+        sections.append(page.Section(heading, [], [tables.head(table, PAGE_ROWS)], drawn.get(heading, [])))
+    texts = {name: page.as_csv(table) for name, table in tables.csv_tables(made).items()}
+    texts["report.html"] = page.render(title, card, [], sections)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in {**files.csv_files(made), "report.md": text, "report.html": page}.items():
+        for name, content in texts.items():
             write_text(folder / name, content.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     except OSError as error:
         raise UsageError(f"out={folder}: {error.strerror}; choose another folder with out=...") from error
-    on_screen = [table.head(TERMINAL_ROWS).text() for table in shown if table.title != "Runs"]
-    printed = "\n\n".join([title, *on_screen, "\n".join(lead), f"in {folder / 'report.html'}"])
+    cut = {heading: tables.head(table, TERMINAL_ROWS) for heading, table in shown.items() if heading != "Runs"}
+    parts = [
+        f"{heading}\n{table.cells.to_string(index=False)}\n{table.note}".rstrip() for heading, table in cut.items()
+    ]
+    printed = "\n\n".join([title, *parts, "\n".join(lead), f"in {folder / 'report.html'}"])
     encoding = sys.stdout.encoding or "utf-8"
     return printed.encode(encoding, "replace").decode(encoding)
 

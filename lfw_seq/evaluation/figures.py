@@ -1,6 +1,5 @@
-"""Figures drawn from arrays, for TensorBoard and for the pages; without pyplot, so that nothing is shared.
+"""Figures of predictions, drawn from arrays, for TensorBoard and for the page; one line for each run given.
 
-Lines and text have a contrast of at least 4.5:1, and curves differ in their line style as well as in colour.
 Shape legend: N images, C people, T steps, H image rows, W pixels a row.
 """
 
@@ -8,62 +7,41 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.rcsetup import cycler
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
 from lfw_seq.evaluation import biometrics as bio
+from lfw_seq.evaluation.drawing import REFERENCE, WIDTH, plots, short
 
-Panels = Mapping[str, Mapping[str, Mapping[int, float]]]
-COLOURS = ("#0060a8", "#b34700", "#000000", "#00735c", "#a8327c", "#7a5c00", "#4f6fd0")
-LINES = ("-", "--", "-.", ":")
-CYCLE = cycler(color=COLOURS * len(LINES)) + cycler(linestyle=LINES * len(COLOURS))
-REFERENCE: dict[str, Any] = {"color": "#595959", "linewidth": 1, "linestyle": (0, (6, 3))}  # chance, majority, targets
 BINS = [edge / 15 for edge in range(16)]  # of a histogram of probabilities
 MOST_NAMED = 14  # people in a legend; of more, those with the most images
 MOST_WRITTEN = 25  # people up to whom a matrix has its numbers written in
 WHITE_FROM = 0.715  # of the colour map Blues: white text has a contrast of 4.5:1 from here on, black text up to here
-WIDTH = 5.3  # inches: the width of a phone's page
 LEAST_RATE = 1e-3  # start of a logarithmic axis
+RATES: dict[str, Any] = {"xscale": "log", "xlim": (LEAST_RATE, 1.05)}
 
 
-def plots(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches and its plots, row by row; `options` are those of `Figure.subplots`."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    found = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
-    for plot in found:
-        plot.set_prop_cycle(CYCLE)
-        plot.grid(alpha=0.25)
-    return figure, found
-
-
-def short(name: str) -> str:
-    """A name of at most 24 letters."""
-    return name if len(name) <= 24 else f"{name[:23]}…"
-
-
-def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str], by_row: bool) -> Figure:
-    """True against predicted people, as numbers of images or as shares of each true person's images."""
+def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str]) -> Figure:
+    """True against predicted people: numbers of images, shaded by their share of the true person's images."""
     count = len(names)
-    matrix = np.zeros((count, count))
+    matrix = np.zeros((count, count), dtype=int)
     np.add.at(matrix, (truth, predicted), 1)
-    if by_row:
-        matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side, most = min(2.1 + 0.42 * count, 22), 1 if by_row else matrix.max()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = min(2.1 + 0.42 * count, 22)
     figure, (plot,) = plots(side + 0.26, side)
-    title = "Confusion, shares of each true person" if by_row else "Confusion, images"
-    plot.set(title=title, xlabel="predicted", ylabel="true")
+    plot.set(
+        title=f"Confusion: {matrix.trace():,} of {matrix.sum():,} images are right", xlabel="predicted", ylabel="true"
+    )
     plot.grid(visible=False)
-    figure.colorbar(plot.imshow(matrix, cmap="Blues", vmin=0, vmax=most), ax=plot, shrink=0.8)
+    shade = plot.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(shade, ax=plot, shrink=0.8, label="share of the true person's images")
     labels, size = [short(name) for name in names], 9 if count <= MOST_WRITTEN else max(3, 180 / count)
     plot.set_xticks(range(count), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     plot.set_yticks(range(count), labels, fontsize=size)
-    if count <= MOST_WRITTEN:
-        for (row, column), value in np.ndenumerate(matrix):
-            tone, text = "white" if value > WHITE_FROM * most else "black", f"{value:.{2 if by_row else 0}f}"
-            plot.text(column, row, text, ha="center", va="center", color=tone, fontsize=9)
+    for (row, column), value in np.ndenumerate(matrix if count <= MOST_WRITTEN else matrix[:0]):
+        tone = "white" if shares[row, column] > WHITE_FROM else "black"
+        plot.text(column, row, str(value), ha="center", va="center", color=tone, fontsize=9)
     return figure
 
 
@@ -99,44 +77,56 @@ def reliability(sets: Mapping[str, NDArray[Any]], truth: bio.Ids) -> Figure:
         look: dict[str, Any] = {"color": line.get_color(), "linestyle": line.get_linestyle()}
         lower.hist(probabilities.max(axis=1), BINS, histtype="step", **look)
     upper.set(title="Reliability", ylabel="share that is right", ylim=(-0.03, 1.03), xlim=(0, 1.02))
-    upper.legend(fontsize=9, loc="upper left")
+    upper.legend(fontsize=9, loc="upper left", title="expected calibration error (ECE)")
     lower.set(xlabel="confidence: the highest probability", ylabel="images")
     return figure
 
 
-def det(curve: bio.Det) -> Figure:
+def det(runs: Mapping[str, bio.Det]) -> Figure:
     """The detection error trade-off on logarithmic axes, with its equal error rate."""
-    error = bio.equal_error_rate(curve)
     figure, (plot,) = plots(WIDTH, 4.2)
-    plot.plot(np.maximum(curve.fmr, LEAST_RATE), np.maximum(curve.fnmr, LEAST_RATE))
+    for label, curve in runs.items():
+        error = bio.equal_error_rate(curve)
+        text = f"{label} equal error rate {error:.3f}".strip()
+        (line,) = plot.plot(np.maximum(curve.fmr, LEAST_RATE), np.maximum(curve.fnmr, LEAST_RATE), label=text)
+        plot.plot(*[max(error, LEAST_RATE)] * 2, "o", color=line.get_color())
     plot.plot([LEAST_RATE, 1], [LEAST_RATE, 1], **REFERENCE)
-    plot.plot(*[max(error, LEAST_RATE)] * 2, "o", color=COLOURS[1], label=f"equal error rate {error:.3f}")
-    plot.set(title="Verification: DET", xlabel="false match rate", ylabel="false non-match rate")
-    plot.set(xscale="log", yscale="log", xlim=(LEAST_RATE, 1.05), ylim=(LEAST_RATE, 1.05))
-    plot.legend(loc="lower left")
+    plot.set(title="Verification: detection error trade-off (DET)", yscale="log", ylim=(LEAST_RATE, 1.05), **RATES)
+    plot.set(xlabel="false match rate (FMR)", ylabel="false non-match rate (FNMR)")
+    plot.legend(loc="lower left", fontsize=9)
     return figure
 
 
-def cmc(curve: bio.Floats) -> Figure:
+def cmc(runs: Mapping[str, bio.Floats], truth: bio.Ids) -> Figure:
     """The share of images whose person is among the first k predictions, (C,)."""
     figure, (plot,) = plots(WIDTH, 4.2)
-    ranks = np.arange(1, len(curve) + 1)
-    plot.plot(ranks, curve, marker="o" if len(curve) <= MOST_WRITTEN else None)
-    plot.set(title="Identification: CMC", xlabel="rank", ylabel="share at this rank or better")
-    plot.set_ylim(min(0.9, float(curve[0]) - 0.05), 1.01)
-    if len(curve) <= MOST_NAMED:
-        plot.set_xticks(ranks)
+    for label, curve in runs.items():
+        ranks = np.arange(1, len(curve) + 1)
+        marker, text = "o" if len(curve) <= MOST_WRITTEN else None, f"{label or 'at rank 1'} {curve[0]:.3f}"
+        plot.plot(ranks, curve, marker=marker, label=text)
+        if len(curve) <= MOST_NAMED:
+            plot.set_xticks(ranks)
+    frequent = np.sort(np.bincount(truth, minlength=len(ranks)))[::-1].cumsum() / len(truth)
+    plot.plot(ranks, frequent, label="always the most frequent people", **REFERENCE)
+    plot.set(title="Identification: cumulative match characteristic (CMC)", xlabel="rank", ylim=(None, 1.01))
+    plot.set_ylabel("share at this rank or better")
+    plot.legend(loc="lower right", fontsize=9)
     return figure
 
 
-def open_set(fpir: bio.Floats, fnir: bio.Floats) -> Figure:
+def open_set(runs: Mapping[str, bio.Det]) -> Figure:
     """Known people missed against strangers given a name, at every threshold."""
     figure, (plot,) = plots(WIDTH, 4.2)
-    plot.plot(np.maximum(fpir, LEAST_RATE), fnir)
-    plot.set(title="Open set", xlabel="FPIR: strangers given a name", ylabel="FNIR: known people missed")
-    plot.set(xscale="log", xlim=(LEAST_RATE, 1.05), ylim=(0, 1.03))
+    for label, curve in runs.items():
+        fnir, _ = bio.fnmr_at_fmr(curve, 0.05)
+        text = f"{label} FNIR {fnir:.3f} at FPIR 5 %".strip()
+        plot.plot(np.maximum(curve.fmr, LEAST_RATE), curve.fnmr, label=text)
+    plot.set(title="Open set: known people and strangers", ylim=(0, 1.03), **RATES)
+    plot.set_xlabel("false positive identification rate (FPIR):\nstrangers given a name")
+    plot.set_ylabel("false negative identification rate (FNIR):\nknown people missed")
     for target in (0.01, 0.05, 0.10):
         plot.axvline(target, **REFERENCE)
+    plot.legend(loc="lower left", fontsize=9)
     return figure
 
 
@@ -148,10 +138,22 @@ def faces(images: NDArray[Any], titles: Sequence[str], heading: str, columns: in
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
         x, y = 1.2 * (index % columns), (tall + above) * (index // columns)
         plot.imshow(image, cmap="gray", vmin=0, vmax=1, extent=(x, x + 1, y + tall, y))
-        plot.text(x + 0.5, y - 0.03, title, ha="center", va="bottom", fontsize=9)
+        plot.text(x + 0.5, y - 0.03, title, ha="center", va="bottom", fontsize=8)
     plot.set(title=heading, xlim=(-0.1, 1.2 * columns - 0.1), ylim=((tall + above) * rows - above, -above))
     plot.axis("off")
     return figure
+
+
+def mistakes(
+    images: NDArray[Any], probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str], columns: int = 5
+) -> Figure:
+    """Wrongly predicted pictures, each with its true person, its prediction, and the probabilities (N, C) of both."""
+    pairs = zip(probabilities, truth, probabilities.argmax(axis=1), strict=True)
+    titles = [
+        f"true {short(names[true])} {scores[true]:.2f}\nanswered {short(names[best])} {scores[best]:.2f}"
+        for scores, true, best in pairs
+    ]
+    return faces(images, titles, "Most confident mistakes", columns)
 
 
 def confident_mistakes(probabilities: NDArray[Any], truth: bio.Ids, most: int) -> list[int]:
@@ -159,24 +161,6 @@ def confident_mistakes(probabilities: NDArray[Any], truth: bio.Ids, most: int) -
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
     found: list[int] = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:most].tolist()
     return found
-
-
-def by_step(panels: Panels, y: str, logarithmic: bool = False, majority: float | None = None) -> Figure:
-    """Curves over the steps, {title: {name: {step from 1: value}}}, one plot for each title; `y` names their axis.
-
-    `majority` is the accuracy of always predicting the most frequent person, drawn as a line.
-    """
-    figure, found = plots(4.3 * len(panels) + 1, 4.2, columns=len(panels), sharey=True)
-    for plot, (title, curves) in zip(found, panels.items(), strict=True):
-        for name, values in curves.items():
-            plot.plot(list(values), list(values.values()), label=name)
-        if majority is not None:
-            plot.axhline(majority, label=f"majority rate {majority:.3f}", **REFERENCE)
-        scale: dict[str, Any] = {"yscale": "log"} if logarithmic else {"ylim": (0, 1.03)}
-        plot.set(title=title, xlabel="step, in the order of reading", **scale)
-        plot.legend(fontsize=9)
-    found[0].set_ylabel(y)
-    return figure
 
 
 def saliency(mean_face: NDArray[Any], strength: NDArray[Any]) -> Figure:

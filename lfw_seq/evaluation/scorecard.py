@@ -16,7 +16,6 @@ from lfw_seq.cli import configuring
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation.predictions import Predictions
 from lfw_seq.runs.folder import RESULT
-from lfw_seq.runs.record import PREDICTIONS
 
 FMR = 0.01
 FPIRS = (0.01, 0.05, 0.10)
@@ -147,26 +146,18 @@ def compare(first: Predictions, second: Predictions) -> dict[str, Any]:
 
 
 def csv_tables(found: Predictions, card: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """The CSV files of an evaluation by name."""
-    scores, truth, names = found.probabilities, found.truth, np.array(found.names)
-    predicted = scores.argmax(axis=1)
-    labels = zip(found.files, names[truth], names[predicted], strict=True)
-    matrix = confusion_matrix(truth, predicted, labels=np.arange(len(names)))
+    """The tables of an evaluation by name, besides its predictions; those without a row are left out."""
+    scores, truth, names = found.probabilities, found.truth, list(found.names)
+    matrix = confusion_matrix(truth, scores.argmax(axis=1), labels=np.arange(len(names)))
+    bins = zip(("images", "confidence", "accuracy"), bio.reliability(scores, truth), strict=True)
     tables = {
-        PREDICTIONS: (
-            [[*label, *row] for label, row in zip(labels, scores.tolist(), strict=True)],
-            ["file", "true", "predicted", *names],
-        ),
-        "confusion.csv": ([[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)], ["true", *names]),
-        "people.csv": (card["people"],),
-        "cmc.csv": (enumerate(bio.cmc(scores, truth), 1), ["rank", "share"]),
-        "det.csv": (bio.det(*bio.verification_scores(scores, truth))._asdict(),),
-        "reliability.csv": (zip(*bio.reliability(scores, truth), strict=True), ["images", "confidence", "accuracy"]),
-        "steps.csv": (found.by_step.items(), ["steps", "accuracy"]),
-        "open_set.csv": ((card["open_set"] or {}).get("points"),),
-        "comparison.csv": (card.get("comparison", {}).get("differing"),),
+        "confusion": pd.DataFrame(matrix, pd.Index(names, name="true"), names).reset_index(),
+        "people": pd.DataFrame(card["people"]),
+        "cmc": pd.DataFrame(enumerate(bio.cmc(scores, truth), 1), columns=["rank", "share"]),
+        "det": pd.DataFrame(bio.det(*bio.verification_scores(scores, truth))._asdict()),
+        "reliability": pd.DataFrame(dict(bins)),
+        "steps": pd.DataFrame(found.by_step.items(), columns=["steps", "accuracy"]),
+        "open_set": pd.DataFrame((card["open_set"] or {}).get("points")),
+        "comparison": pd.DataFrame(card.get("comparison", {}).get("differing")),
     }
-    frames = {
-        name: pd.DataFrame(rows, columns=columns[0] if columns else None) for name, (rows, *columns) in tables.items()
-    }
-    return {name: frame for name, frame in frames.items() if len(frame)}
+    return {name: table for name, table in tables.items() if len(table)}

@@ -1,6 +1,6 @@
-"""The sections of an evaluation's page, and its pictures."""
+"""The sections of an evaluation's page, and its pictures; a run compared with is drawn beside the first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,128 +9,119 @@ from numpy.typing import NDArray
 from lfw_seq.cli import configuring, printable
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation import figures, text
-from lfw_seq.evaluation.page import Picture, Section, Table, picture
+from lfw_seq.evaluation.drawing import Picture, curves, picture
+from lfw_seq.evaluation.page import Section, Table
 from lfw_seq.evaluation.predictions import Predictions
 from lfw_seq.evaluation.scorecard import SHARES, scaled
+from lfw_seq.evaluation.text import Evaluated
 
 MOST_LISTED = 200  # images on which two runs differ; comparison.csv has all
+PHOTOS_A_ROW = 4
+STAGES = ("train", "val")
 
 
-def draw(found: Predictions, card: dict[str, Any], of: str = "") -> dict[str, Picture]:
-    """Every picture by name; `of` begins the text of each."""
-    scores, truth, majority, rank = found.probabilities, found.truth, card["majority"]["rate"], card["cmc"]
-    names = [printable(name) for name in found.names]  # fonts have no control characters
-    predicted, temperature = scores.argmax(axis=1), card["calibration"]["temperature"]
-    sets: dict[str, NDArray[Any]] = {"as trained": scores}
-    if temperature:
-        sets[f"temperature {temperature:.2f}"] = scaled(found, temperature)
-    drawn = {
-        "confusion": figures.confusion(predicted, truth, names, by_row=False),
-        "confusion_by_row": figures.confusion(predicted, truth, names, by_row=True),
-        "per_person": figures.per_person(scores, truth, names),
-        "cmc": figures.cmc(bio.cmc(scores, truth)),
-        "det": figures.det(bio.det(*bio.verification_scores(scores, truth))),
-        "reliability": figures.reliability(sets, truth),
-    }
-    hits = f"{(predicted == truth).sum():,} of {len(truth):,} images are on the diagonal"
-    balanced, eer, ece = card["balanced_accuracy"]["value"], card["verification"]["eer"], card["calibration"]["ece"]
-    captions = {
-        "confusion": f"Confusion matrix, true people in rows and predicted ones in columns: {hits}",
-        "confusion_by_row": f"Confusion matrix in shares of each true person: the diagonal's mean is {balanced:.3f}",
-        "per_person": f"ROC and precision-recall curves of each person: mean area under ROC {card['macro']['auc']:.3f}",
-        "cmc": f"Cumulative match characteristic (CMC): {rank[0]:.3f} at rank 1 and {rank[1]:.3f} at rank 2",
-        "det": f"Detection error trade-off (DET), lower left is better: the errors are equal at {eer:.3f}",
-        "reliability": f"Reliability, on the diagonal confidence is accuracy: the mean distance (ECE) is {ece:.3f}",
-    }
-    if steps := list(found.by_step.items()):
-        drawn["steps"] = figures.by_step({"": {"accuracy": found.by_step}}, "accuracy", majority=majority)
-        captions["steps"] = "Accuracy by rows read: {1:.3f} after {0} and {3:.3f} after {2}".format(
-            *steps[0], *steps[-1]
+def draw(runs: Sequence[Evaluated]) -> dict[str, Picture]:
+    """Every picture by name."""
+    truth, majority, drawn = runs[0].found.truth, runs[0].card["majority"]["rate"], {}
+    for ending, run in zip(("", "_against"), runs, strict=False):
+        scores, names = run.found.probabilities, [printable(name) for name in run.found.names]
+        drawn[f"confusion{ending}"] = figures.confusion(scores.argmax(axis=1), run.found.truth, names)
+        drawn[f"per_person{ending}"] = figures.per_person(scores, run.found.truth, names)
+    found = {run.label: run.found for run in runs}
+    drawn["cmc"] = figures.cmc({name: bio.cmc(one.probabilities, one.truth) for name, one in found.items()}, truth)
+    pairs = {name: bio.verification_scores(one.probabilities, one.truth) for name, one in found.items()}
+    drawn["det"] = figures.det({name: bio.det(*scores) for name, scores in pairs.items()})
+    sets: dict[str, NDArray[Any]] = {name or "as trained": one.probabilities for name, one in found.items()}
+    if len(runs) == 1 and (temperature := runs[0].card["calibration"]["temperature"]):
+        sets[f"temperature {temperature:.2f}"] = scaled(runs[0].found, temperature)
+    drawn["reliability"] = figures.reliability(sets, truth)
+    if steps := {name: [pd.Series(one.by_step)] for name, one in found.items() if one.by_step}:
+        drawn["steps"] = curves({"accuracy if reading had stopped": steps}, "steps read", majority)
+    if strangers := {name: one.strangers[1].max(axis=1) for name, one in found.items() if one.strangers}:
+        best = {name: scores.astype(float) for name, scores in strangers.items()}
+        drawn["open_set"] = figures.open_set(
+            {name: bio.open_set_det(found[name].probabilities, truth, scores) for name, scores in best.items()}
         )
-    if card["open_set"] and found.strangers:
-        errors = bio.open_set_det(scores, truth, found.strangers[1].max(axis=1).astype(float))
-        drawn["open_set"], point = figures.open_set(errors.fmr, errors.fnmr), card["open_set"]["points"][1]
-        rates = f"{point['fpir']:.3f} of strangers get a name, {point['fnir']:.3f} of the known are missed"
-        captions["open_set"] = f"Open set, every threshold: where {rates}"
-    return {name: picture(figure, *[f"{of}{captions[name]}."] * 2) for name, figure in drawn.items()}
+    return {name: picture(figure) for name, figure in drawn.items()}
 
 
-def learning_curve(found: Predictions, majority: float) -> list[Picture]:
-    """Loss and accuracy by epoch, from metrics.csv; none where the run has no such file."""
-    path = found.folder / "metrics.csv"
-    if not path.is_file():
-        return []
-    with configuring(str(path)):
-        table = pd.read_csv(path, index_col="epoch")
-        figure, plots = figures.plots(figures.WIDTH, 5.4, 2, sharex=True)
-        for plot, name in zip(plots, ("loss", "accuracy"), strict=True):
-            for column in table.columns.intersection([f"train/{name}", f"val/{name}"]):
-                plot.plot(table[column].dropna(), marker="." if len(table) < 20 else "", label=column)
-            plot.set_ylabel(name)
-        plots[1].axhline(majority, label=f"majority rate {majority:.3f}", **figures.REFERENCE)
-        plots[1].set(xlabel="epoch", ylim=(0, 1.03))
-        for plot in plots:
-            plot.legend(fontsize=9)
-        caption = f"Learning curve over {len(table)} epochs. The lowest train/loss is {table['train/loss'].min():.3f}."
-        return [picture(figure, caption, caption)]
+def learning_curve(runs: Sequence[Evaluated]) -> list[Picture]:
+    """Loss and accuracy by epoch, from metrics.csv; none where no run has such a file."""
+    panels: dict[str, dict[str, list[pd.Series]]] = {"loss": {}, "accuracy": {}}
+    for run in runs:
+        path = run.found.folder / "metrics.csv"
+        with configuring(str(path)):
+            if path.is_file():
+                table = pd.read_csv(path, index_col="epoch")
+                for name in table.columns.intersection([f"{stage}/{name}" for name in panels for stage in STAGES]):
+                    panels[name.partition("/")[2]][f"{name}{run.mark}"] = [table[name].dropna()]
+    return [picture(curves(panels, "epoch", runs[0].card["majority"]["rate"]))] if panels["loss"] else []
 
 
-def sections(
-    found: Predictions, card: dict[str, Any], drawn: dict[str, Picture], others: dict[str, Picture], mistakes: Section
-) -> Iterator[Section]:
-    """The page's sections, from what evaluation.json holds, the pictures of the run and of the one compared with."""
+def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, photos: bool) -> Iterator[Section]:
+    """The page's sections, from what evaluation.json holds and the pictures; the wrong predictions are the first run's.
 
-    def both(*names: str) -> list[Picture]:
-        return [part[name] for name in names for part in (drawn, others) if name in part]
+    Args:
+        runs: one, or two to compare.
+        drawn: what `draw` gave.
+        most: wrong predictions listed.
+        photos: show their photos.
+    """
+    found, card = runs[0].found, runs[0].card
 
-    table = Table(["measure", "value", "meaning"], text.measures(card))
-    yield Section("Result", text.sentences(card), [table], learning_curve(found, card["majority"]["rate"]))
-    yield Section("People", [], [people(card)], both("confusion", "confusion_by_row", "per_person"))
-    yield Section("Identification, verification and calibration", figures=both("cmc", "det", "reliability"))
-    if found.by_step:
+    def taken(*names: str) -> list[Picture]:
+        keys = (f"{name}{ending}" for name in names for ending in ("", "_against"))
+        return [drawn[key] for key in keys if key in drawn]
+
+    yield Section("Result", text.sentences(runs), [Table(text.measures(runs))])
+    yield Section("People", [], [people(run) for run in runs], taken("confusion", "per_person"))
+    yield Section("Identification, verification and calibration", figures=taken("cmc", "det", "reliability"))
+    if "steps" in drawn:
         early = "A net predicts after its last row. Here it predicts earlier, which it was not trained for."
-        yield Section("Accuracy by rows read", [early], figures=both("steps"))
+        yield Section("Accuracy by rows read", [early], figures=taken("steps"))
     if strangers := card["open_set"]:
         setting = (
             f"{strangers['strangers']:,} strangers: thresholds are set on {strangers['set_on']:,} images of one half "
-            f"of them, and FPIR is measured on {strangers['reported_on']:,} of the other. The figure shows all."
+            "of them, and the share of strangers given a name (FPIR) is measured on "
+            f"{strangers['reported_on']:,} of the other. The figure shows all."
         )
-        yield Section("Strangers", [setting], figures=both("open_set"))
-    yield mistakes
+        yield Section("Strangers", [setting], figures=taken("open_set"))
+    yield mistakes(found, most, photos)
     if pair := card.get("comparison"):
-        rows = [list(row.values()) for row in pair["differing"][:MOST_LISTED]]
-        caption = f"{len(rows)} of {len(pair['differing']):,} images; comparison.csv has all."
-        header = ["image", "true person", "this run", "the other run", "right"]
-        yield Section("Images that the two runs predict differently", tables=[Table(header, rows, caption)])
+        rows = pd.DataFrame(pair["differing"][:MOST_LISTED], columns=["file", "true", "run", "against", "right"])
+        rows.columns = pd.Index(["image", "true person", "this run", "the other run", "right"])
+        note = f"{len(rows)} of {len(pair['differing']):,} images; comparison.csv has all."
+        yield Section("Images that the two runs predict differently", tables=[Table(rows, note)])
 
 
-def people(card: dict[str, Any]) -> Table:
+def people(run: Evaluated) -> Table:
     """Everybody, and their means."""
-    total = {"support": card["images"], "predicted": card["images"]}
+    card, total = run.card, {"support": run.card["images"], "predicted": run.card["images"]}
     means = {"mean of the people": card["macro"], "mean weighted by images": card["weighted"]}
-    rows = [
-        [row["name"], *("–" if row[key] != row[key] else f"{row[key]:.3f}" for key in SHARES),
-         f"{row['support']:,}", f"{row['predicted']:,}"]
-        for row in [*card["people"], *({"name": name, **mean, **total} for name, mean in means.items())]
-    ]  # fmt: skip
-    header = ["person", "precision", "recall", "F1", "AUC", "images", "predicted"]
-    return Table(header, rows, "AUC: area under the ROC curve of a person against all others", range(len(rows))[-2:])
+    frame = pd.DataFrame([*card["people"], *({"name": name, **mean, **total} for name, mean in means.items())])
+    frame[SHARES] = frame[SHARES].map("{:.3f}".format).replace("nan", "–")
+    frame[["support", "predicted"]] = frame[["support", "predicted"]].map("{:,}".format)
+    frame = frame.rename(columns={"name": "person", "f1": "F1", "auc": "AUC", "support": "images"})
+    note = f"AUC: area under the ROC curve of a person against all others{run.mark}"
+    return Table(frame, note, range(len(frame))[-2:])
 
 
-def list_mistakes(found: Predictions, most: int, photos: bool) -> Section:
+def mistakes(found: Predictions, most: int, photos: bool) -> Section:
     """The wrong predictions with the highest probabilities; with their photos, if wanted."""
-    rows, titles = [], []
-    listed = figures.confident_mistakes(found.probabilities, found.truth, most)
-    for index in listed:
-        scores, true = found.probabilities[index], int(found.truth[index])
-        best, names = int(scores.argmax()), found.names
-        rows.append([found.files[index], names[true], f"{scores[true]:.3f}", names[best], f"{scores[best]:.3f}"])
-        titles.append(f"true {figures.short(names[true])}\npredicted {figures.short(names[best])}")
-    heading, header = "Most confident mistakes", ["image", "true person", "probability", "predicted", "probability"]
+    heading, listed = "Most confident mistakes", figures.confident_mistakes(found.probabilities, found.truth, most)
     if not listed:
         return Section(heading, ["None."])
-    faces = []
-    if photos and found.images is not None:
-        drawn = figures.faces(found.images[listed], titles, heading, 4)
-        faces = [picture(drawn, f"{heading}: {'; '.join(titles)}", "The true person, and the one predicted.")]
-    return Section(heading, tables=[Table(header, rows)], figures=faces)
+    scores, true, best = found.probabilities[listed], found.truth[listed], found.probabilities[listed].argmax(axis=1)
+    names = [printable(name) for name in found.names]
+    columns = {
+        "true person": [names[person] for person in true],
+        "its probability": map("{:.3f}".format, scores[range(len(listed)), true]),
+        "predicted": [names[person] for person in best],
+        "probability": map("{:.3f}".format, scores.max(axis=1)),
+        "image": [found.files[index] for index in listed],
+    }
+    frame = pd.DataFrame({name: list(cells) for name, cells in columns.items()})
+    if not photos or found.images is None:
+        return Section(heading, tables=[Table(frame)])
+    drawn = figures.mistakes(found.images[listed], scores, true, names, PHOTOS_A_ROW)
+    return Section(heading, [], [Table(frame)], [picture(drawn)])

@@ -1,22 +1,40 @@
 """An evaluation in words: its numbers with their meaning, what must not be overlooked, and how the run was made."""
 
 import shlex
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import pandas as pd
 from omegaconf import OmegaConf
 
 from lfw_seq.cli import configuring
 from lfw_seq.evaluation.predictions import Predictions
+from lfw_seq.evaluation.settings import changed
 from lfw_seq.runs.folder import RESULT
 
+MOST_TITLED = 4  # settings in a title
 
-def lines(card: dict[str, Any]) -> list[str]:
+
+class Evaluated(NamedTuple):
+    """A run, what it is called beside another, and what evaluation.json holds of it."""
+
+    label: str  # empty for a run alone
+    found: Predictions
+    card: dict[str, Any]
+
+    @property
+    def mark(self) -> str:
+        """What stands behind the words on one of two runs."""
+        return f" ({self.label})" if self.label else ""
+
+
+def lines(runs: Sequence[Evaluated]) -> list[str]:
     """The evaluation for a terminal."""
-    rows = measures(card)
-    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
-    table = [f"  {name:<{first}}  {value:<{second}}  {meaning}" for name, value, meaning in rows]
-    return [card["source"], *table, *(f"  {sentence}" for sentence in sentences(card))]
+    rows = measures(runs).to_numpy().tolist()
+    *widths, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    table = ["  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+    return [runs[0].card["source"], *(f"  {line}" for line in (*table, *sentences(runs)))]
 
 
 def span(share: dict[str, float]) -> str:
@@ -24,19 +42,20 @@ def span(share: dict[str, float]) -> str:
     return f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]"
 
 
-def measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, value and meaning of each number."""
+def measures(runs: Sequence[Evaluated]) -> pd.DataFrame:
+    """Name, value of each run, and meaning of each number."""
+    table = pd.DataFrame(_measures(runs[0].card), columns=["measure", runs[0].label or "value", "meaning"])
+    for run in runs[1:]:
+        values = {name: value for name, value, _ in _measures(run.card)}
+        table.insert(2, run.label, table["measure"].map(values).fillna("–"))
+    return table
+
+
+def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
     check, scores, majority = card["verification"], card["calibration"], card["majority"]
-    ranks = ", ".join(map(str, range(1, 1 + len(card["cmc"][:3]))))
     pairs = f"{check['genuine']:,} genuine and {check['impostor']:,} impostor comparisons"
-    fitted = (
-        f"; here and below also at temperature {scores['temperature']:.2f}, fitted on validation"
-        if scores["scaled"]
-        else ""
-    )
     nll, brier, ece = (
-        " and ".join(f"{part[key]:.3f}" for part in (scores, scores["scaled"]) if part)
-        for key in ("nll", "brier", "ece")
+        "; ".join(f"{part[key]:.3f}" for part in (scores, scores["scaled"]) if part) for key in ("nll", "brier", "ece")
     )
     rows = [
         ("accuracy", span(card["accuracy"]), f"of {card['images']:,} images, with its 95 % Wilson interval"),
@@ -44,27 +63,29 @@ def measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("balanced accuracy", span(card["balanced_accuracy"]), "mean recall of the people, 95 % interval (MOVER)"),
         ("macro-F1", f"{card['macro']['f1']:.3f}", "mean of the people"),
         ("macro AUC", f"{card['macro']['auc']:.3f}", "area under the ROC curve of one person against all others"),
-        ("people predicted", f"{card['predicted_people']}", f"of {len(card['people'])}"),
-        (f"CMC {ranks}", " ".join(f"{share:.3f}" for share in card["cmc"][:3]),
+        ("people predicted", f"{card['predicted_people']} of {len(card['people'])}", ""),
+        ("CMC at ranks 1, 2, 3", " ".join(f"{share:.3f}" for share in card["cmc"][:3]),
          "cumulative match characteristic: share of images whose person is among the first so many predictions"),
         ("EER", f"{check['eer']:.3f}", f"equal error rate of verification, FMR = FNMR, over {pairs}"),
         ("FNMR at FMR 1 %", f"{check['fnmr']:.3f}", "false non-match rate where the false match rate is at most 1 %; "
          f"no FMR below {check['least_fmr']:.2%} can be claimed"),
-        ("NLL", nll, f"negative log-likelihood{fitted}"),
+        ("NLL", nll, "negative log-likelihood; the second value, as below, is at the temperature fitted on validation"),
         ("Brier score", brier, "squared error of the probabilities, from 0 to 2"),
         ("ECE", ece, "expected calibration error, in 15 bins"),
     ]  # fmt: skip
     for point in (card["open_set"] or {"points": []})["points"]:
+        value = f"{point['fnir']:.3f} (FPIR {point['fpir']:.3f}, threshold {point['threshold']:.3f})"
         meaning = (
-            "false negative identification rate: known people missed. The false positive identification rate, "
-            f"strangers given a name, is {point['fpir']:.3f} at this threshold, {point['threshold']:.4f}"
+            "false negative identification rate, known people missed, and false positive identification rate, "
+            "strangers given a name, at the threshold that other strangers set"
         )
-        rows.append((f"FNIR at FPIR {point['target']:.0%}", f"{point['fnir']:.3f}", meaning))
+        rows.append((f"FNIR at FPIR {point['target']:.0%}", value, meaning))
     return rows
 
 
-def sentences(card: dict[str, Any]) -> list[str]:
+def sentences(runs: Sequence[Evaluated]) -> list[str]:
     """What must not be overlooked."""
+    card = runs[0].card
     found = list(card["notes"])
     if card["predicted_people"] == 1:
         only = max(card["people"], key=lambda person: person["predicted"])["name"]
@@ -83,41 +104,36 @@ def sentences(card: dict[str, Any]) -> list[str]:
     return found
 
 
-def title(found: Predictions) -> str:
-    """The run in a few words: what its folder is called, the model and the seed."""
-    with configuring(str(found.folder / RESULT)):
-        run = found.result
-        model = f" ({run['model']['name']}, seed {run['config']['seed']})" if run else ""
-    return f"Evaluation of {found.folder.resolve().name}{model}"
-
-
-def metadata(found: Predictions) -> dict[str, str]:
-    """How the run was made, from result.json and .hydra/overrides.yaml.
+def describe(found: Predictions) -> tuple[str, dict[str, str]]:
+    """A run in a few words, and how it was made, from result.json and .hydra/overrides.yaml.
 
     Raises:
         UsageError: one of them is damaged.
     """
-    facts, module = {"run": str(found.folder), "evaluated on": found.source}, "train"
-    path = found.folder / RESULT
+    title, facts, module, path = found.folder.resolve().name, dict[str, str](), "train", found.folder / RESULT
     with configuring(str(path)):
         if run := found.result:
-            config, data, git = run["config"], run["data"], run["git"] or {}
+            config, data, git, model = run["config"], run["data"], run["git"] or {}, run["model"]["name"]
             counts = " / ".join(f"{sum(data['counts'][stage]):,} {stage}" for stage in ("train", "val", "test"))
             module = "baselines" if "baseline" in config else module
-            facts |= {
-                "model": f"{run['model']['name']}, {run['model']['parameters']:,} parameters",
-                "choices": ", ".join(f"{group}={name}" for group, name in run["choices"].items()),
-                "seeds": f"seed={config['seed']} split_seed={config['split_seed']}",
+            words = [f"{key}={value}" for key, value in changed(run).items()]
+            own = [word for word in words if word.partition("=")[2] != model]
+            more = [f"{len(own) - MOST_TITLED} more settings"] * (len(own) > MOST_TITLED)
+            title = ", ".join([model, *own[:MOST_TITLED], *more, f"seed={config['seed']}"])
+            facts = {
+                "model": f"{model}, {run['model']['parameters']:,} parameters",
+                "unlike the defaults": " ".join(words) or "nothing",
+                "seed and split": f"seed={config['seed']} split_seed={config['split_seed']}",
                 "best epoch": f"{run['best_epoch']} of {run['epochs']}",
                 "data": f"{data['source']}, {counts}, fingerprint {data['fingerprint']}",
                 "trained on": f"{run['device']} in {run['seconds']:,.0f} s",
-                "date": f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}",
                 "commit": f"{git.get('commit', 'unknown')}{' with changes' * bool(git.get('dirty'))}",
+                "date": f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}",
                 "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
             }
     path = found.folder / ".hydra" / "overrides.yaml"
     with configuring(str(path)):
         if path.is_file():
-            words: Any = OmegaConf.to_container(OmegaConf.load(path))  # interpolations stay as they are
-            facts["command"] = shlex.join(["python", "-m", f"lfw_seq.{module}", *map(str, words)])
-    return facts
+            typed: Any = OmegaConf.to_container(OmegaConf.load(path))  # interpolations stay as they are
+            facts["command"] = shlex.join(["python", "-m", f"lfw_seq.{module}", *map(str, typed)])
+    return f"Evaluation of {title}", facts | {"folder": str(found.folder), "evaluated on": found.source}

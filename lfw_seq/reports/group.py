@@ -3,14 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from lfw_seq.reports.read import SEEDS
-from lfw_seq.runs.folder import NOT_HASHED
+from lfw_seq.evaluation.settings import NO_CHOICES, NO_SETTINGS, SEEDS, is_under
 
 FINGERPRINT = "data.fingerprint"
 ABSENT = "–"  # the configuration has no such key
-NOT_SHOWN = ["trainer", "logger", "sweep"]  # groups whose choice changes no number, or only through keys
-DEVICE = ("trainer.accelerator", "trainer.devices", "trainer.default_root_dir", "data.data_home")
-IGNORED = tuple(f"{key}." for key in (*SEEDS, *NOT_HASHED, *DEVICE, "trial"))
 MAX_LEVELS = 8  # more numbers of one key are put into quarters
 
 
@@ -24,11 +20,11 @@ def group(
         configuration, seeds and data of one before it; the text of each swept key, one row a configuration; and for
         each swept key the other keys that it decides.
     """
-    ignored = {key for key in config if f"{key}.".startswith(IGNORED)}.union(_copies_of_seeds(config))
+    ignored = {key for key in config if is_under(key, (*SEEDS, *NO_SETTINGS))}.union(_copies_of_seeds(config))
     config = config.drop(columns=list(ignored)).fillna(ABSENT)
     config = config.loc[:, config.nunique() > 1].assign(**{FINGERPRINT: facts["fingerprint"]})
     numbers = config.groupby(list(config), sort=False).ngroup()
-    chosen = choices.drop(columns=NOT_SHOWN, errors="ignore").groupby(numbers)
+    chosen = choices.drop(columns=list(NO_CHOICES), errors="ignore").groupby(numbers)
     choices = chosen.first().where(chosen.nunique(dropna=False) == 1)
     if "experiment" in choices and choices["experiment"].notna().any():
         choices["experiment"] = choices["experiment"].fillna(choices["model"])  # baselines beside experiments

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lfw_seq.cli import UsageError
+from lfw_seq.evaluation.settings import SEEDS, flat, show
 from lfw_seq.runs.folder import LOCK, RESULT
 
 RUN = {RESULT, LOCK, ".hydra", "metrics.csv", "checkpoints"}  # a folder that holds any of these is a run
-SEEDS = ["seed", "split_seed", "data.fold"]
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
 Skipped = tuple[str, str, str]  # folder, kind (failed, unfinished, debug, unusable or repeated) and reason
 
@@ -88,7 +88,7 @@ def _run_folders(roots: Sequence[Path], skipped: list[Skipped]) -> Iterator[Path
 
 def _row(folder: Path, name: str, result: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """A result.json as a row of each table of `Runs`."""
-    data, model, config = result["data"], result["model"], _flat(result["config"], ".")
+    data, model, config = result["data"], result["model"], flat(result["config"])
     images = {stage: sum(data["counts"][stage]) for stage in ("train", "val", "test")}
     leaky, git = data.get("validation_is_test") is True, result.get("git") or {}
     tested = [data["source"], data["class_names"], data["counts"]["test"], *map(config.get, SEEDS[1:])]
@@ -109,24 +109,9 @@ def _row(folder: Path, name: str, result: dict[str, Any]) -> tuple[dict[str, Any
         "versions": ", ".join(f"{package} {version}" for package, version in (result.get("versions") or {}).items()),
     }
     choices = {**(result.get("choices") or {}), "model": facts["model"]}
-    metrics = {"majority_rate": math.nan, "predicted_classes": math.nan, **_finite(_flat(result["metrics"], "/"))}
+    metrics = {"majority_rate": math.nan, "predicted_classes": math.nan, **_finite(flat(result["metrics"], "/"))}
     return facts, metrics, {key: show(value) for key, value in config.items()}, choices
-
-
-def _flat(node: Mapping[str, Any], mark: str, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dicts: `{"data": {"fold": 1}}` becomes `{"data.fold": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= _flat(value, mark, f"{prefix}{key}{mark}") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in values.items() if type(value) in (int, float) and math.isfinite(value)}
-
-
-def show(value: object) -> str:
-    """A value as it is typed on the command line, exact; 1 and 1.0 are the same."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
-    return value if isinstance(value, str) else json.dumps(value)

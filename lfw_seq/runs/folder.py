@@ -206,11 +206,6 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
         raise
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table whole."""
-    write_text(path, csv_text(header, rows))
-
-
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table as CSV; a ' stands before text that a spreadsheet would compute."""
     text = io.StringIO()

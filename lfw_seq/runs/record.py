@@ -120,12 +120,20 @@ def write_predictions(folder: Path, data: FaceRows, probabilities: Sequence[Sequ
         data: whose test images were predicted.
         probabilities: (N, C); of the first test images under `debug=limit`.
     """
-    faces, names = data.faces, data.faces.names
+    tested, faces = data.indices["test"][: len(probabilities)], data.faces
+    files, truth = [faces.files[index] for index in tested], [int(faces.labels[index]) for index in tested]
+    runs.write_text(folder / PREDICTIONS, predictions_csv(files, truth, probabilities, faces.names))
+
+
+def predictions_csv(
+    files: Sequence[str], truth: Sequence[int], probabilities: Sequence[Sequence[float]], names: Sequence[str]
+) -> str:
+    """The table of `write_predictions` for images (N), ids (N) and probabilities (N, C) of people (C)."""
     rows = [
-        [faces.files[index], names[faces.labels[index]], names[max(range(len(row)), key=row.__getitem__)], *row]
-        for index, row in zip(data.indices["test"][: len(probabilities)], probabilities, strict=True)
+        [file, names[person], names[max(range(len(row)), key=row.__getitem__)], *row]
+        for file, person, row in zip(files, truth, probabilities, strict=True)
     ]
-    runs.write_csv(folder / PREDICTIONS, ["file", "true", "predicted", *names], rows)
+    return runs.csv_text(["file", "true", "predicted", *names], rows)
 
 
 def read_predictions(path: Path) -> tuple[list[str], list[int], list[list[float]], list[str]]:

@@ -1,7 +1,7 @@
 """TensorBoard by epoch: train and val have a folder each and the same tags, so that they share a chart.
 
-Charts stand in the order `curves` (loss, accuracy, macro-F1), `metrics`, `optimization`. The folder `test` has figures,
-texts and the final numbers: `result` and `result_more`, which are the metrics of HPARAMS.
+It sorts charts by name: `curves` come first, numbered in the order of reading, then `metrics`. The folder `test` has
+figures, texts and the final numbers that HPARAMS compares, under their names in result.json.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
-FIRST = ("loss", "accuracy", "macro_f1")
-GROUPS = dict.fromkeys(FIRST, "curves") | dict.fromkeys(("lr", "gradient_norm", "images_per_second"), "optimization")
+RESULTS = ("loss", "accuracy", "macro_f1")
+CURVES = (*RESULTS, "lr", "images_per_second")
+TAGS = {name: f"curves/{place}_{name}" for place, name in enumerate(CURVES, 1)}
 
 
 class EpochLogger(TensorBoardLogger):
@@ -46,11 +47,10 @@ class EpochLogger(TensorBoardLogger):
             self.epoch = int(metrics.get("epoch", self.epoch - 1)) + 1
         for name, value in metrics.items():
             stage, _, metric = name.partition("/")
-            if metric and self.fitted:
-                group = "result" if metric in FIRST else "result_more"
-                self.writer("test").add_scalar(f"{group}/{metric}_{stage}", value, self.epoch)
-            elif metric:
-                self.writer(stage).add_scalar(f"{GROUPS.get(metric, 'metrics')}/{metric}", value, self.epoch)
+            if metric in RESULTS and self.fitted:
+                self.writer("test").add_scalar(name, value, self.epoch)
+            elif metric and not self.fitted:
+                self.writer(stage).add_scalar(TAGS.get(metric, f"metrics/{metric}"), value, self.epoch)
 
     def save(self) -> None:
         """Write no hparams.yaml: the config is in .hydra."""

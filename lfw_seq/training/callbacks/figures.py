@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
 import torch
 from lightning import Callback, Trainer
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from lfw_seq.cli import check_whole
 from lfw_seq.data.module import FaceRows
 from lfw_seq.data.sequences import pictures
 from lfw_seq.evaluation import figures, rows
+from lfw_seq.evaluation.drawing import curves, short
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.tensorboard import writer_of
 
@@ -51,16 +53,12 @@ class Figures(Callback):
 def draw_predictions(model: Classifier, data: FaceRows, stage: str) -> Drawn:
     """Confusion, curves of each person, reliability, and the wrong predictions with the highest probabilities."""
     names, truth, scores = data.faces.names, data.tensors[stage][1].numpy(), model.probabilities[stage].cpu().numpy()
-    predicted, order = scores.argmax(axis=1), figures.confident_mistakes(scores, truth, PHOTOS)
-    yield "confusion", figures.confusion(predicted, truth, names, by_row=False)
-    yield "confusion_shares", figures.confusion(predicted, truth, names, by_row=True)
+    yield "confusion", figures.confusion(scores.argmax(axis=1), truth, names)
     yield "roc_and_precision_recall", figures.per_person(scores, truth, names)
     yield "reliability", figures.reliability({stage: scores}, truth)
-    if order:
-        pairs = [[(figures.short(names[j]), scores[i, j]) for j in (truth[i], predicted[i])] for i in order]
-        titles = ["{} {:.2f}\nas {} {:.2f}".format(*true, *wrong) for true, wrong in pairs]
+    if order := figures.confident_mistakes(scores, truth, PHOTOS):
         images = data.faces.images[data.indices[stage][order]]
-        yield "mistakes", figures.faces(images, titles, "Most confident mistakes: true and predicted person")
+        yield "mistakes", figures.mistakes(images, scores[order], truth[order], names)
 
 
 def draw_reading(model: Classifier, data: FaceRows, stage: str) -> Drawn:
@@ -68,21 +66,29 @@ def draw_reading(model: Classifier, data: FaceRows, stage: str) -> Drawn:
     color, images = data.faces.images.ndim == 4, data.faces.images[data.indices[stage]]
     pixels, labels = data.tensors[stage]
     read = pixels[:PHOTOS].unflatten(2, (-1, 3)) if color else pixels[:PHOTOS]
-    titles = [figures.short(data.faces.names[label]) for label in labels[:PHOTOS]]
+    titles = [short(data.faces.names[label]) for label in labels[:PHOTOS]]
     yield "inputs_as_read", figures.faces(read.numpy(), titles, f"As read: {pixels.shape[1]} steps, from the top")
     pixels, labels = pixels.to(next(model.parameters())), labels.to(model.device)
     if found := rows.accuracy_by_step(model.predictor, pixels, labels):
         counts = data.class_counts("train")
         majority = data.class_counts(stage)[counts.index(max(counts))] / len(labels)
-        panels = {"If reading stopped at a step": {"accuracy": found}}
-        yield "accuracy_by_step", figures.by_step(panels, f"{stage} accuracy", majority=majority)
+        yield "accuracy_by_step", by_step({f"{stage} accuracy if reading had stopped": {"": found}}, majority)
     pixels, labels = pixels[:INSPECTED], labels[:INSPECTED]
     with torch.no_grad():
         inputs = rows.record_inputs(model, nn.LSTM, pixels)[1].items()
     if inputs:
-        gates = {f"layer {index}": rows.mean_gates(layer, x) for index, (layer, x) in enumerate(inputs, 1)}
-        yield "gates", figures.by_step(gates, "mean gate: 0 closed, 1 open")
-    panels = {"How far back the loss reaches": rows.row_gradients(model, pixels, labels)}
-    yield "gradient_by_step", figures.by_step(panels, "mean norm of d loss / d input", logarithmic=True)
+        layers = enumerate(inputs, 1)
+        gates = {f"layer {index}: 0 closed, 1 open": rows.mean_gates(layer, x) for index, (layer, x) in layers}
+        yield "gates", by_step(gates)
+    reach = {"How far back the loss reaches: mean norm of d loss / d input": rows.row_gradients(model, pixels, labels)}
+    yield "gradient_by_step", by_step(reach, logarithmic=True)
     strength = pictures(rows.saliency(model, pixels, labels)[None], data.order, color)[0]
     yield "saliency", figures.saliency(*(p.mean(axis=2) if color else p for p in (images.mean(axis=0), strength)))
+
+
+def by_step(
+    panels: dict[str, dict[str, rows.ByStep]], majority: float | None = None, logarithmic: bool = False
+) -> Figure:
+    """Curves over the steps, {title: {label: {step: value}}}."""
+    lines = {title: {name: [pd.Series(found)] for name, found in panel.items()} for title, panel in panels.items()}
+    return curves(lines, "step, in the order of reading", majority, logarithmic)

@@ -9,22 +9,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lfw_seq.training.classifier import Classifier
-from lfw_seq.training.tensorboard import writer_of
 
 
 class Scalars(Callback):
     """`train/images_per_second`, without validation; `train/gradient_norm` before clipping, the mean of the steps.
 
     There is no norm in 16-mixed, where gradients may be scaled.
-
-    Attributes:
-        histograms: also of the weights, and of the last step's gradients, each epoch.
     """
 
-    def __init__(self, histograms: bool) -> None:
-        self.histograms, self.started, self.images = histograms, 0.0, 0
+    def __init__(self) -> None:
+        self.started, self.images = 0.0, 0
         self.norms: list[Tensor] = []
-        self.gradients: dict[str, Tensor] = {}
         self.values: dict[str, float] = {}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
@@ -34,11 +29,8 @@ class Scalars(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
         """Take the norm; it stays on the device until the epoch's end."""
         if trainer.precision != "16-mixed":
-            parts = pl_module.predictor.net.named_parameters()
-            gradients = {name: part.grad for name, part in parts if part.grad is not None}
-            self.norms.append(torch.nn.utils.get_total_norm(gradients.values()))
-            if self.histograms and trainer.is_last_batch:
-                self.gradients = {name: gradient.clone() for name, gradient in gradients.items()}
+            gradients = (part.grad for part in pl_module.predictor.net.parameters() if part.grad is not None)
+            self.norms.append(torch.nn.utils.get_total_norm(gradients))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count images; stop the clock after the last step."""
@@ -51,8 +43,3 @@ class Scalars(Callback):
         """Log both."""
         for logger in trainer.loggers:
             logger.log_metrics(self.values | {"epoch": trainer.current_epoch}, trainer.global_step)
-        if self.histograms and (writer := writer_of(trainer, "train")) is not None:
-            weights = {name: part.detach() for name, part in pl_module.predictor.net.named_parameters()}
-            for kind, parts in (("weights", weights), ("gradients", self.gradients)):
-                for name, part in parts.items():
-                    writer.add_histogram(f"{kind}/{name}", part.float(), trainer.current_epoch + 1)

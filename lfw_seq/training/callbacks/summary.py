@@ -14,15 +14,14 @@ from torch.nn import functional
 from torch.utils.tensorboard.summary import hparams
 
 from lfw_seq.evaluation.rows import inspecting, record_inputs
+from lfw_seq.evaluation.settings import NO_SETTINGS, flat, is_under
 from lfw_seq.evaluation.summary import final_metrics
-from lfw_seq.runs.folder import NOT_HASHED
 from lfw_seq.runs.record import choices
 from lfw_seq.training.classifier import Classifier
-from lfw_seq.training.tensorboard import FIRST, writer_of
+from lfw_seq.training.tensorboard import RESULTS, writer_of
 
 log = logging.getLogger(__name__)
 
-NO_SETTINGS = (*NOT_HASHED, "data.data_home", "callbacks.resume", "search", "trial")
 SPRITE = 32  # pixels a side at most: TensorBoard lays the pictures out in float64, and shows them as small
 
 
@@ -43,7 +42,7 @@ class Summary(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         metrics = final_metrics(pl_module.values, pl_module.probabilities["test"], data)
         lines = ["| metric | test | val |", "|---|---|---|", f"| majority_rate | {metrics['majority_rate']:.4g} | |"]
-        for name in sorted(pl_module.test_metrics, key=lambda name: name not in FIRST):
+        for name in dict.fromkeys((*RESULTS, *pl_module.test_metrics)):
             if name != "f1_per_person":
                 values = (metrics.get(f"{stage}/{name}", math.nan) for stage in ("test", "val"))
                 lines.append(f"| {name} | " + " | ".join(f"{value:.4g}" for value in values) + " |")
@@ -56,19 +55,14 @@ class Summary(Callback):
             writer.file_writer.add_summary(summary)  # SummaryWriter.add_hparams would make a run of its own
 
 
-def settings(config: dict[str, Any], chosen: dict[str, str], prefix: str = "") -> dict[str, float | str]:
-    """What changes a run's numbers, by dotted key; for a config group that builds something, its choice or class."""
-    found: dict[str, float | str] = {}
-    for name, node in config.items():
-        key, number = prefix + name, isinstance(node, int | float) and not isinstance(node, bool)
-        if key in NO_SETTINGS or name.startswith("_"):
-            continue
-        if isinstance(node, dict):
-            if "_target_" in node and not prefix:
-                found[key] = chosen.get(key) or str(node["_target_"]).rpartition(".")[2]
-            found |= settings(node, chosen, f"{key}.")
-        elif number or not key.startswith("callbacks."):
-            found[key] = node if number else str(node)
+def settings(config: dict[str, Any], chosen: dict[str, str]) -> dict[str, float | str]:
+    """The choices of config groups, and by dotted key what changes a run's numbers; of callbacks only numbers."""
+    found: dict[str, float | str] = {group: name for group, name in chosen.items() if group in config}
+    for key, value in flat(config).items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        shown = "._" not in key and not is_under(key, (*NO_SETTINGS, "callbacks.resume"))
+        if shown and (number or not key.startswith("callbacks.")):
+            found[key] = value if number else str(value)
     return found
 
 

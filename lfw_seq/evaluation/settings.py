@@ -1,0 +1,74 @@
+"""The settings of a run by dotted key, and which of them differ from the defaults."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from lfw_seq.cli import CONF
+from lfw_seq.runs.folder import NOT_HASHED
+
+SEEDS = ["seed", "split_seed", "data.fold"]
+DEVICE = ("trainer.accelerator", "trainer.devices", "trainer.default_root_dir", "data.data_home")
+NO_SETTINGS = (*NOT_HASHED, *DEVICE, "search", "trial")  # keys that change no number, and groups of such
+NO_CHOICES = ("trainer", "logger", "sweep", "callbacks")  # groups whose choice does so through keys alone
+
+
+def flat(node: Mapping[str, Any], mark: str = ".", prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dicts: `{"data": {"fold": 1}}` becomes `{"data.fold": 1}`."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= flat(value, mark, f"{prefix}{key}{mark}") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def show(value: object) -> str:
+    """A value as it is typed on the command line, exact; 1 and 1.0 are the same."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def is_under(key: str, groups: tuple[str, ...]) -> bool:
+    """Whether a dotted key is one of some keys, or stands below one."""
+    return f"{key}.".startswith(tuple(f"{group}." for group in groups))
+
+
+def changed(result: Mapping[str, Any]) -> dict[str, str]:
+    """What differs from the defaults in a result.json: choices of config groups, then keys that these do not explain.
+
+    Seeds, and what changes no number, are left out; nothing is found where the configs have changed too much since.
+    """
+    command = "baselines" if "baseline" in result["config"] else "train"
+    known = {group: name for group, name in result["choices"].items() if _is_choice(group, name)}
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            words = [f"{group}={name}" for group, name in known.items() if group == "experiment"]
+            usual = compose(command, words, return_hydra_config=True).hydra.runtime.choices
+            words += [f"{group}={name}" for group, name in known.items() if usual.get(group) != name]
+            seeds = [f"{seed}={show(value)}" for seed, value in flat(result["config"]).items() if seed in SEEDS]
+            composed = OmegaConf.merge(compose(command, [*words, *seeds]), {"run_dir": "."})
+    except HydraException:
+        return {}
+    defaults: Any = OmegaConf.to_container(composed, resolve=True)
+    before = {key: show(value) for key, value in flat(defaults).items()}
+    now = {
+        key: show(value) for key, value in flat(result["config"]).items() if not is_under(key, (*SEEDS, *NO_SETTINGS))
+    }
+    chosen = dict(word.split("=", 1) for word in words)
+    return chosen | {key: value for key, value in now.items() if before.get(key) != value}
+
+
+def _is_choice(group: str, name: object) -> bool:
+    """Whether a choice is the name of one of our configs, and shown."""
+    return (
+        group not in NO_CHOICES
+        and all(re.fullmatch(r"\w+", str(part)) for part in (group, name))
+        and (CONF / group / f"{name}.yaml").is_file()
+    )

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_the_best_is_chosen_by_validation_never_by_test(tmp_path: Path) -> None:
     )
     assert [made.label(number) for number in made.order] == ["hidden_size=16", "hidden_size=8", "hidden_size=32"]
     text = write_report([tmp_path / "a"], ACCURACY)
-    assert "Best by validation: hidden_size=16, lowest mean val/loss of 2 that have one, 0.400." in text
+    assert "Best by validation: hidden_size=16, with 0.400, the lowest mean val/loss of 2." in text
     assert "Its mean test/accuracy: 0.700 (runs 1, majority rate 0.400)." in text
     assert "1 of 3 configurations were validated on their test images: too good, and not ranked." in text
     made = compared(tmp_path / "a", monitor="val/accuracy")
@@ -126,7 +127,7 @@ def test_runs_that_watched_different_metrics_are_ranked_only_on_request(tmp_path
     made = sweep(tmp_path, (0.9, {}), (0.7, {"monitor": "val/accuracy", "monitor_mode": "max"}))
     assert made.decided == {"monitor": ["callbacks.best.monitor"], "monitor_mode": []}
     assert (made.monitor, made.ranked) == (None, [])
-    assert "Each value of monitor also decides callbacks.best.monitor." in sentences(made)
+    assert "Where monitor differs, so does what comes with it: callbacks.best.monitor." in sentences(made)
     assert any("the runs watched different metrics; try monitor=val/accuracy" in line for line in sentences(made))
     assert len(compared(tmp_path, monitor="val/loss").ranked) == 2
 
@@ -149,7 +150,7 @@ def test_pairs_are_tested_on_the_splits_both_ran_on(tmp_path: Path) -> None:
     half = 4.302652729911275 * 0.02 * math.sqrt(1 / 3 + 1 / 4)
     assert list(made.table.loc[0, ["corrected_low", "corrected_high"]]) == pytest.approx([0.74 - half, 0.74 + half])
     assert "believe the corrected ones (Nadeau and Bengio)" in (text := write_report([tmp_path], ACCURACY))
-    assert "model=lstm model=svm      3              0.040" in text
+    assert re.search(r"model=lstm +model=svm +3 +0\.040", text)
 
 
 def test_a_choice_stands_for_the_keys_it_brings(tmp_path: Path) -> None:
@@ -213,9 +214,9 @@ def test_failed_and_unfinished_runs_are_listed(tmp_path: Path) -> None:
     (tmp_path / "cut" / ".hydra").mkdir(parents=True)
     (tmp_path / "notes").mkdir()
     text = write_report([tmp_path], ACCURACY)
-    assert "failed RuntimeError:  [31mno | <b>memory" in text
+    assert re.search(r"failed +RuntimeError:.*no \| <b>memory", text)
+    assert "\x1b" not in text
     assert "unfinished" in text
-    assert "no \\| \\<b\\>memory" in (tmp_path / "report" / "report.md").read_text()
     assert "no | &lt;b&gt;memory" in (tmp_path / "report" / "report.html").read_text()
 
 
@@ -244,7 +245,7 @@ def test_figures_follow_the_sweep(tmp_path: Path) -> None:
         write_report([tmp_path / place], ACCURACY)
         page = (tmp_path / place / "report" / "report.html").read_text()
         assert page.count("data:image/png;base64,") == count
-    assert page.count("Learning curves") == 0
+    assert page.count('alt="train/loss') == 0
 
 
 def test_a_full_disk_leaves_the_older_report_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from lfw_seq.data.sequences import Layout
 from lfw_seq.data.standardize import Standardize
 from lfw_seq.evaluation import biometrics as bio
-from lfw_seq.evaluation import figures
+from lfw_seq.evaluation import drawing, figures
 from lfw_seq.evaluation.rows import accuracy_by_step, mean_gates, record_inputs, row_gradients, saliency
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.models.recurrent import RecurrentReader
@@ -81,7 +81,7 @@ def contrast(colour: Any, ground: Any) -> float:
 
 
 def test_lines_and_text_have_contrast() -> None:
-    assert all(contrast(colour, "white") >= 4.5 for colour in (*figures.COLOURS, figures.REFERENCE["color"]))
+    assert all(contrast(colour, "white") >= 4.5 for colour in (*drawing.COLOURS, drawing.REFERENCE["color"]))
     for share in np.linspace(0, 1, 201):
         text = "white" if share > figures.WHITE_FROM else "black"
         assert contrast(text, colormaps["Blues"](share)[:3]) >= 4.5, share
@@ -93,11 +93,11 @@ def test_figures_hold_few_images_and_many_people(people: int) -> None:
     truth = np.array([0, 0, 1])  # most people have no image
     scores = chance.dirichlet(np.ones(people), 3)
     drawn = {
-        "confusion": figures.confusion(scores.argmax(axis=1), truth, names, by_row=people > 2),
+        "confusion": figures.confusion(scores.argmax(axis=1), truth, names),
         "curves": figures.per_person(scores, truth, names),
         "reliability": figures.reliability({"one": scores, "other": scores**2}, truth),
-        "det": figures.det(bio.det(*bio.verification_scores(scores, truth))),
-        "cmc": figures.cmc(bio.cmc(scores, truth)),
+        "det": figures.det({"": bio.det(*bio.verification_scores(scores, truth))}),
+        "cmc": figures.cmc({"one": bio.cmc(scores, truth)}, truth),
         "faces": figures.faces(chance.random((7, 5, 4, 3)), names[:1] * 7, "seven"),
     }
     for name, figure in drawn.items():
@@ -105,7 +105,7 @@ def test_figures_hold_few_images_and_many_people(people: int) -> None:
         figure.draw_without_rendering()
     legend = drawn["curves"].axes[0].get_legend()
     assert legend is not None
-    assert [text.get_text().partition(" (")[0] for text in legend.get_texts()] == list(map(figures.short, names[:2]))
+    assert [text.get_text().partition(" (")[0] for text in legend.get_texts()] == list(map(drawing.short, names[:2]))
 
 
 def test_confident_mistakes_come_first() -> None:

@@ -62,9 +62,9 @@ def curves(
     majority: float | None = None,
     logarithmic: bool = False,
 ) -> Figure:
-    """Curves, {title: {label: curves of that label}}, one plot for each title below the other; a single curve's last
-    value stands behind its label.
+    """Curves, {title: {label: curves of that label}}, one plot for each title below the other.
 
+    A single curve's last value stands behind its label.
     `majority` is the accuracy of always predicting the most frequent person: a line in every plot of an accuracy.
     """
     figure, found = plots(WIDTH, 0.6 + 2.7 * len(panels), len(panels), sharex=True)

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from lfw_seq.cli import UsageError
+from lfw_seq.cli import UsageError, check_choice
 from lfw_seq.reports.group import ABSENT, group, levels, short
 from lfw_seq.reports.read import Runs, Skipped
 from lfw_seq.reports.significance import estimate, holm
@@ -52,20 +52,20 @@ class Comparison:
         return " ".join(f"{name}={short(value)}" for name, value in values if value != ABSENT) or "all runs"
 
 
-def compare(found: Runs, metric: str, monitor: str | None = None) -> Comparison:
+def compare(found: Runs, metric: str, monitor: str | None = None, mode: str | None = None) -> Comparison:
     """Compare the runs that have a metric.
 
     Args:
         found: what was read.
         metric: such as `test/accuracy`.
         monitor: the validation metric that ranks; by default what all runs watched.
+        mode: `min` or `max`; by default the runs' own, else by the metric's name.
 
     Raises:
-        UsageError: no run has `metric` or `monitor`.
+        UsageError: no run has `metric` or `monitor`, or `mode` is neither min nor max.
     """
     _check_metric("metric", metric, found.metrics)
-    monitor = _choose_monitor(found, monitor)
-    mode = "min" if str(monitor).endswith("loss") else "max"  # as training has it
+    monitor, mode = _choose_monitor(found, monitor, mode)
     has = found.metrics[metric].notna()
     of_run, settings, decided = group(found.facts[has], found.config[has], found.choices[has])
     runs = pd.concat([of_run, found.facts, found.metrics], axis=1, join="inner")
@@ -85,13 +85,18 @@ def _check_metric(key: str, name: str, known: Collection[str]) -> None:
         raise UsageError(f"{key}={name}: no run has it; expected one of {', '.join(names)}")
 
 
-def _choose_monitor(found: Runs, monitor: str | None) -> str | None:
-    """The validation metric that ranks: the one asked for, or that all runs watched."""
+def _choose_monitor(found: Runs, monitor: str | None, mode: str | None) -> tuple[str | None, str]:
+    """The validation metric that ranks, and its mode."""
+    if mode is not None:
+        check_choice("monitor_mode", mode, ("min", "max"))
     if monitor is not None:
         _check_metric("monitor", monitor, [name for name in found.metrics if name.startswith("val/")])
-        return monitor
-    watched = found.config.get("monitor", pd.Series(dtype=str)).dropna().unique()
-    return str(watched[0]) if len(watched) == 1 and str(watched[0]).startswith("val/") else None
+    else:
+        watched = found.config.reindex(columns=["monitor", "monitor_mode"]).dropna(how="all").drop_duplicates()
+        if len(watched) == 1 and str(watched.iloc[0, 0]).startswith("val/"):
+            monitor, own = watched.iloc[0]
+            mode = mode or (own if own in ("min", "max") else None)
+    return monitor, mode or ("min" if str(monitor).endswith("loss") else "max")
 
 
 def _summarize(runs: pd.DataFrame, metric: str, monitor: str | None) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
+from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#0060a8", "#b34700", "#000000", "#00735c", "#a8327c", "#7a5c00", "#4f6fd0")
 LINES = ("-", "--", "-.", ":")
@@ -80,6 +81,7 @@ def curves(
         plot.set(title=title, **(scale if scale or "loss" in title else {"ylim": (0, 1.03)}))
         plot.legend(fontsize=9)
     found[-1].set_xlabel(x)
+    found[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # no half epochs or steps
     return figure
 
 

@@ -31,7 +31,7 @@ def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str]) -> Figur
     side = min(2.1 + 0.42 * count, 22)
     figure, (plot,) = plots(side + 0.26, side)
     plot.set(
-        title=f"Confusion: {matrix.trace():,} of {matrix.sum():,} images are right", xlabel="predicted", ylabel="true"
+        title=f"Confusion:\n{matrix.trace():,} of {matrix.sum():,} images right", xlabel="predicted", ylabel="true"
     )
     plot.grid(visible=False)
     shade = plot.imshow(shares, cmap="Blues", vmin=0, vmax=1)

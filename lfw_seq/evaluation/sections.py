@@ -87,7 +87,7 @@ def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, ph
         )
         yield Section("Strangers", [setting], figures=taken("open_set"))
     yield mistakes(found, most, photos)
-    if pair := card.get("comparison"):
+    if (pair := card.get("comparison")) and pair["differing"]:
         rows = pd.DataFrame(pair["differing"][:MOST_LISTED], columns=["file", "true", "run", "against", "right"])
         rows.columns = pd.Index(["image", "true person", "this run", "the other run", "right"])
         note = f"{len(rows)} of {len(pair['differing']):,} images; comparison.csv has all."

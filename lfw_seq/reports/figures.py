@@ -12,6 +12,7 @@ from lfw_seq.reports.group import levels
 from lfw_seq.reports.tables import number
 
 MAX_ROWS, MAX_CURVES, MAX_RUNS = 30, 6, 5  # configurations in two figures; runs of one in the learning curves
+LEAST_SPAN = 0.01  # of an axis of scores: closer ones differ by rounding
 POINT: dict[str, Any] = {"marker": "o", "linestyle": "", "color": COLOURS[0], "markerfacecolor": "none"}
 MEAN: dict[str, Any] = {"marker": "D", "color": COLOURS[2], "markersize": 5}
 
@@ -40,6 +41,8 @@ def every_run(made: Comparison) -> Picture:
         if made.metric.endswith("/accuracy"):
             plot.plot([row["majority_rate"]] * 2, [place - 0.4, place + 0.4], label="majority rate", **REFERENCE)
     plot.set(ylim=(len(shown) - 0.4, -0.6), xlabel=made.metric)
+    plot.ticklabel_format(axis="x", useOffset=False)
+    plot.set_xlim(*_span(*plot.get_xlim()))
     plot.set_yticks(range(len(shown)), names, fontsize=9)
     unique = dict(zip(*reversed(plot.get_legend_handles_labels()), strict=True))
     figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=2, frameon=False, fontsize=9)
@@ -62,9 +65,11 @@ def effects(made: Comparison) -> Picture:
         if made.metric.endswith("/accuracy"):
             draw_majority(plot, made.table["majority_rate"].mean())
         plot.set_xticks(range(len(names)), [textwrap.fill(name, 12) for name in names], fontsize=8)
-        plot.set_title(f"{key}: from {number(means.min())} to {number(means.max())}", fontsize=9)
+        plot.set_title(f"{key}:\nfrom {number(means.min())} to {number(means.max())}", fontsize=9)
     for plot in found[count:]:
         plot.remove()
+    found[0].ticklabel_format(axis="y", useOffset=False)
+    found[0].set_ylim(*_span(*found[0].get_ylim()))
     figure.supylabel(made.metric, fontsize=9)
     figure.legend(*found[0].get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=9)
     return picture(figure)
@@ -86,6 +91,12 @@ def learning_curves(made: Comparison) -> list[Picture]:
         for name in names
     }
     return [picture(curves(panels, "epoch", made.table["majority_rate"].mean()))]
+
+
+def _span(low: float, high: float) -> tuple[float, float]:
+    """The limits of an axis, apart by at least `LEAST_SPAN`."""
+    more = max(LEAST_SPAN - (high - low), 0) / 2
+    return low - more, high + more
 
 
 def _tables(made: Comparison, configuration: int, names: list[str]) -> list[pd.DataFrame]:

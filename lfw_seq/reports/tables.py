@@ -137,8 +137,8 @@ def sentences(made: Comparison) -> list[str]:
         f"{one_class} of {count} runs predict one person only: their accuracy is that person's share.": one_class,
         f"{leaky} {of} were validated on their test images: too good, and not ranked.": leaky,
         f"The runs read different data, and their scores do not compare: {some(data)}.": len(data) > 1,
-        "No difference is tested: that takes two splits or more that two configurations both ran on, "
-        "such as split_seed=10,11,12,13,14.": made.pairs.empty and len(table) > 1,
+        "No difference is tested: that takes two splits or more that two configurations both ran on, such as "
+        "split_seed=10,11,12,13,14, and scores that differ on them.": made.pairs.empty and len(table) > 1,
         **{
             f"Where {key} differs, so does what comes with it: {some(keys)}.": keys
             for key, keys in made.decided.items()

@@ -247,7 +247,7 @@ def test_two_runs_compared(run: Path, config: Compose, asked: Ask, tmp_path: Pat
     assert sum(row["right"] == "run" for row in rows) == pair["only_run"]
     assert (tmp_path / "out" / "confusion_against.png").is_file()
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<img ") == 2 * len(PICTURES) + 1
+    assert page.count("<img ") == len(PICTURES) + 3  # both confusions, both curves of each person, one learning curve
     assert f"against {pair['accuracy'][1]['value']:.3f} [" in page  # both with their interval
     train(config(*SMALL, "split_seed=1", "trainer.max_epochs=1", f"run_dir={tmp_path / 'other'}"))
     with pytest.raises(UsageError, match="tested on other images"):
@@ -304,7 +304,7 @@ def test_the_page_begins_with_how_the_run_was_made(run: Path, copy: Path, asked:
     assert facts["seed and split"] == "seed=0 split_seed=42"
     assert result["device"] in facts["trained on"]
     assert 'alt="loss: train/loss' in page
-    assert facts["model"].startswith("lstm, ")
+    assert facts["model"].startswith(f"{result['model']['name']}, ")
     for word in ("false match rate", "false non-match rate", "cumulative match characteristic", "majority rate"):
         assert word in page
 

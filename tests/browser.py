@@ -1,107 +1,66 @@
-"""A headless Chromium to look at pages with, over its DevTools protocol."""
+"""A real browser for tests, as pages are looked at in one."""
 
-import asyncio
-import base64
+import json
+import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import aiohttp
-import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Browser:
-    """One tab; `open`, then `ask` it in JavaScript, or keep a picture.
+    """A headless Chromium driven through the pipes of its DevTools protocol."""
 
-    Attributes:
-        errors: what scripts raised on the page opened last.
-    """
+    def __init__(self, profile: Path) -> None:
+        ours, theirs = os.pipe(), os.pipe()  # to the browser, and from it
 
-    def __init__(self, home: Path) -> None:
-        words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={home}"]
-        line = [str(CHROMIUM), *words, "--remote-debugging-port=0", "about:blank"]
-        self.process = subprocess.Popen(line, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self.loop, self.number, self.errors = asyncio.new_event_loop(), 0, list[str]()
-        port = self._until(lambda: (home / "DevToolsActivePort").read_text().split()[0])
-        self.session, self.socket = self.loop.run_until_complete(self._connect(port))
-        self("Page.enable")
-        self("Runtime.enable")
+        def wire() -> None:
+            os.dup2(os.dup(ours[0]), 3)
+            os.dup2(os.dup(theirs[1]), 4)
 
-    async def _connect(self, port: str) -> tuple[aiohttp.ClientSession, Any]:
-        session = aiohttp.ClientSession()
-        async with session.get(f"http://127.0.0.1:{port}/json") as answer:
-            (target,) = [target for target in await answer.json() if target["type"] == "page"]
-        return session, await session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0)
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
+        self.process = subprocess.Popen(
+            [str(CHROMIUM), *words], preexec_fn=wire, close_fds=False, stderr=subprocess.DEVNULL
+        )
+        os.close(ours[0])
+        os.close(theirs[1])
+        self.send, self.receive, self.number, self.session = ours[1], os.fdopen(theirs[0], "rb"), 0, ""
+        self.requested: list[str] = []
 
-    def _until(self, done: Any, patience: float = 60) -> Any:
-        """What `done` gives once it gives something; it may fail until then."""
-        deadline = time.monotonic() + patience
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.send, json.dumps(message).encode() + b"\0")
         while True:
-            try:
-                if found := done():
-                    return found
-            except (OSError, IndexError):
-                pass
-            assert time.monotonic() < deadline, "the browser does not come to it"
-            time.sleep(0.1)
+            text = b"".join(iter(lambda: self.receive.read(1), b"\0"))
+            answer = json.loads(text)
+            if answer.get("method") == "Network.requestWillBeSent":
+                self.requested.append(answer["params"]["request"]["url"])
+            if answer.get("id") == self.number:
+                return dict(answer["result"])
 
-    def __call__(self, method: str, **params: Any) -> Any:
-        """One command of the protocol, and its result."""
+    def open(self, url: str) -> None:
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.call("Network.enable")
+        self.call("Page.navigate", url=url)
 
-        async def exchange() -> Any:
-            self.number += 1
-            await self.socket.send_json({"id": self.number, "method": method, "params": params})
-            while (message := await self.socket.receive_json(timeout=120)).get("id") != self.number:
-                if message.get("method") == "Runtime.exceptionThrown":
-                    self.errors.append(str(message["params"]["exceptionDetails"]))
-            assert "error" not in message, message
-            return message["result"]
+    def look(self, width: int, colours: str) -> None:
+        """Show the page on a screen so many pixels wide; `colours` is "light" or "dark"."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": colours}])
 
-        return self.loop.run_until_complete(exchange())
-
-    def open(self, url: str, width: int = 1400, height: int = 900, dark: bool = False, until: str = "") -> None:
-        """Show a page of so many CSS pixels; wait until a JavaScript expression holds."""
-        phone = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self("Emulation.setDeviceMetricsOverride", **phone)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self("Emulation.setEmulatedMedia", features=[scheme])
-        self.errors.clear()
-        self("Page.navigate", url="about:blank")
-        self("Page.navigate", url=url)
-        self.wait(f"location.href != 'about:blank' && document.readyState == 'complete' && ({until or 'true'})")
-
-    def wait(self, condition: str) -> Any:
-        """What a JavaScript expression gives, once that is true."""
-        return self._until(lambda: self.ask(f"(() => {{ try {{ return {condition} }} catch {{ return false }} }})()"))
-
-    def ask(self, expression: str) -> Any:
-        """What a JavaScript expression gives, as plain values."""
-        found = self("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
-
-    def picture(self, path: Path, whole: bool = True) -> None:
-        """Keep what is shown, or the whole page, as a PNG."""
-        path.write_bytes(base64.b64decode(self("Page.captureScreenshot", captureBeyondViewport=whole)["data"]))
-
-    def close(self) -> None:
-        """End the browser."""
-        self.loop.run_until_complete(self.session.close())
-        self.loop.close()
-        self.process.terminate()
-        self.process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for the tests of a module; they are skipped where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium here")
-    found = Browser(tmp_path_factory.mktemp("browser"))
-    yield found
-    found.close()
+    def wait_for(self, expression: str, seconds: int = 60) -> Any:
+        for _ in range(seconds * 5):
+            found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+            if found:
+                return found
+            time.sleep(0.2)
+        raise AssertionError(expression)

@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from lfw_seq.cli import CONF, start
 from lfw_seq.sweeps import jobs
 from lfw_seq.train import train
+
+from .browser import Browser
 
 Compose = Callable[..., DictConfig]
 SMALL = (
@@ -72,6 +74,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         train(compose("train", [f"run_dir={folder}", *SMALL]))
     return folder
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    started = Browser(tmp_path / "profile")
+    yield started
+    started.process.kill()
+    started.process.wait()
 
 
 def command(*words: str, cwd: Path, module: str = "lfw_seq.train", **env: str) -> subprocess.CompletedProcess[str]:

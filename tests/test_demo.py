@@ -3,16 +3,13 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +20,8 @@ from lfw_seq.cli import CONF, UsageError
 from lfw_seq.demo import demo, draw_face, read
 from lfw_seq.runs.checkpoint import load_run
 
+from .browser import CHROMIUM, Browser
 from .conftest import command
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def test_after_each_row_the_probabilities_are_those_of_the_rows_read(run: Path, tmp_path: Path) -> None:
@@ -67,62 +63,6 @@ def test_without_gradio_its_extra_is_named(run: Path, tmp_path: Path) -> None:
     done = command(f"run={run}", cwd=tmp_path, module="lfw_seq.demo")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == 'error: demo: gradio is not installed: pip install -e ".[demo]"'
-
-
-class Browser:
-    """A headless Chromium driven through the pipes of its DevTools protocol."""
-
-    def __init__(self, profile: Path) -> None:
-        ours, theirs = os.pipe(), os.pipe()  # to the browser, and from it
-
-        def wire() -> None:
-            os.dup2(os.dup(ours[0]), 3)
-            os.dup2(os.dup(theirs[1]), 4)
-
-        words = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
-        self.process = subprocess.Popen(
-            [str(CHROMIUM), *words], preexec_fn=wire, close_fds=False, stderr=subprocess.DEVNULL
-        )
-        os.close(ours[0])
-        os.close(theirs[1])
-        self.send, self.receive, self.number, self.session = ours[1], os.fdopen(theirs[0], "rb"), 0, ""
-        self.requested: list[str] = []
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": params}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.send, json.dumps(message).encode() + b"\0")
-        while True:
-            text = b"".join(iter(lambda: self.receive.read(1), b"\0"))
-            answer = json.loads(text)
-            if answer.get("method") == "Network.requestWillBeSent":
-                self.requested.append(answer["params"]["request"]["url"])
-            if answer.get("id") == self.number:
-                return dict(answer["result"])
-
-    def open(self, url: str) -> None:
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.call("Network.enable")
-        self.call("Page.navigate", url=url)
-
-    def wait_for(self, expression: str, seconds: int = 60) -> Any:
-        for _ in range(seconds * 5):
-            found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-            if found:
-                return found
-            time.sleep(0.2)
-        raise AssertionError(expression)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    started = Browser(tmp_path / "profile")
-    yield started
-    started.process.kill()
-    started.process.wait()
 
 
 NAMED = "document.querySelector('#names textarea')?.value"

@@ -3,7 +3,6 @@
 import base64
 import html
 import re
-import shutil
 import struct
 import subprocess
 from collections.abc import Collection
@@ -12,14 +11,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 
+from lfw_seq.cli import CONF
+from lfw_seq.evaluate import evaluate
 from lfw_seq.evaluation import drawing, page
+from lfw_seq.report import write_report
+
+from .browser import CHROMIUM, Browser
+from .test_report import ACCURACY, sweep
 
 EVIL = "</td></p></title><script>alert(1)</script><img src=x onerror=\"a\" 'b'>&amp; {{ 1 }} Łukasz 山田"
 VOID = {"meta", "img"}
 TEXT_COLOURS = ("ink", "quiet")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Reader(HTMLParser):
@@ -154,3 +159,35 @@ def test_two_columns_on_a_desk_and_one_on_a_phone_nothing_cut_off(tmp_path: Path
     sizes = [tuple(map(int, part.split(","))) for part in found[1].split(";")]
     assert [width for width, _ in sizes] == [1400, 390] * 2
     assert [rows for _, rows in sizes] == [2, 2, 1, 2]  # a figure wider than a column has its own row
+
+
+SEEN = """(() => {
+  const rgb = c => c.match(/\\d+/g).slice(0, 3).map(v => { v /= 255; return v <= .04045 ? v / 12.92 :
+    ((v + .055) / 1.055) ** 2.4 }).reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const page = rgb(getComputedStyle(document.body).backgroundColor);
+  const ratio = e => { const [a, b] = [rgb(getComputedStyle(e).color), page].sort((x, y) => y - x);
+    return (a + .05) / (b + .05) };
+  const images = [...document.images];
+  return { width: document.documentElement.scrollWidth, page,
+    contrast: Math.min(...[...document.querySelectorAll("h1, h2, p, dt, dd, caption, th, td")].map(ratio)),
+    images: images.length, shown: images.filter(i => i.complete && i.naturalWidth > 0 && i.alt.length > 10).length }
+})()"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_real_pages_on_a_desk_and_a_phone_in_light_and_dark(run: Path, tmp_path: Path, browser: Browser) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        evaluate(compose("evaluate", [f"run='{run}'", f"out='{tmp_path / 'one'}'", f"against='{run}'"]))
+    sweep(tmp_path / "runs", *((0.6 + number / 20, {"seed": number}) for number in range(3)))
+    write_report([tmp_path / "runs"], ACCURACY)
+    for path in (tmp_path / "one" / "report.html", tmp_path / "runs" / "report" / "report.html"):
+        browser.open(path.as_uri())
+        for width in (1400, 390):
+            for colours in ("light", "dark"):
+                browser.look(width, colours)
+                seen = browser.wait_for(f"document.readyState == 'complete' && {SEEN}")
+                assert seen["width"] <= width, (path, width, colours)
+                assert seen["contrast"] >= 4.5, (path, width, colours)
+                assert seen["images"] == seen["shown"] > 0, (path, width, colours)
+                assert (seen["page"] > 0.5) == (colours == "light")

@@ -100,6 +100,7 @@ def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(
     assert results[0]["metrics"]["test/accuracy"] > results[0]["metrics"]["majority_rate"] + 0.2
 
 
+@pytest.mark.slow
 def test_a_grid_of_models_and_splits(tmp_path: Path) -> None:
     words = ["-m", "baseline=majority,nearest", "split_seed=0,1", *DATA, "hydra.sweep.dir=sweep"]
     done = command(*words, cwd=tmp_path, module="lfw_seq.baselines")

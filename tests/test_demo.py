@@ -40,6 +40,7 @@ def test_after_each_row_the_probabilities_are_those_of_the_rows_read(run: Path, 
     assert reading.answer(50) == f"after 50 of 50 rows: unknown, {whole.max():.2f}"
 
 
+@pytest.mark.slow
 def test_a_gif_shows_one_row_more_in_each_frame(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "reading.gif"
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -187,6 +187,7 @@ def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(config: Compose
 GRID = ("-m", *SMALL, "model.hidden_size=8,-1", "seed=0,1", "hydra.sweep.dir=sweep")
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path) -> None:
     first = command(*GRID, cwd=tmp_path)
     assert first.returncode == 1
@@ -208,12 +209,14 @@ def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
     done = command(*GRID, "fail_fast=true", "model.hidden_size=-1,8", cwd=tmp_path)
     assert done.returncode == 1
     assert len(list(tmp_path.glob("sweep/*/result.json"))) == 1
 
 
+@pytest.mark.slow
 def test_names_tell_jobs_and_sweeps_apart(tmp_path: Path) -> None:
     words = ("-m", "model=mlp,lstm", "optimizer.lr=0.1,0.01", *SMALL[:-1], "callbacks=core", "trainer.max_epochs=1")
     assert command(*words, cwd=tmp_path).returncode == 0

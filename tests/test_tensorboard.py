@@ -166,6 +166,7 @@ class Killed(BaseException):
     """Stands in for a kill."""
 
 
+@pytest.mark.slow
 def test_display_changes_no_number_not_even_after_a_kill(
     config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_evaluate_takes_baselines_too(tmp_path: Path) -> None:
         assert found["accuracy"]["value"] == pytest.approx(result["metrics"]["test/accuracy"], abs=1e-7)
         assert found["macro"]["f1"] == pytest.approx(result["metrics"]["test/macro_f1"], abs=1e-7)
         assert found["calibration"]["temperature"] is None
+        assert "second value" not in (tmp_path / name / "evaluation" / "report.html").read_text()
         assert found["open_set"] is None
         assert "no checkpoint" in found["notes"][0]
         text = (tmp_path / name / "evaluation" / "report.html").read_text()

@@ -57,6 +57,7 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
     nll, brier, ece = (
         "; ".join(f"{part[key]:.3f}" for part in (scores, scores["scaled"]) if part) for key in ("nll", "brier", "ece")
     )
+    second = "; the second value, as below, is at the temperature fitted on validation" * bool(scores["scaled"])
     rows = [
         ("accuracy", span(card["accuracy"]), f"of {card['images']:,} images, with its 95 % Wilson interval"),
         ("majority rate", f"{majority['rate']:.3f}", f"accuracy of always predicting {majority['name']}"),
@@ -69,7 +70,7 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("EER", f"{check['eer']:.3f}", f"equal error rate of verification, FMR = FNMR, over {pairs}"),
         ("FNMR at FMR 1 %", f"{check['fnmr']:.3f}", "false non-match rate where the false match rate is at most 1 %; "
          f"no FMR below {check['least_fmr']:.2%} can be claimed"),
-        ("NLL", nll, "negative log-likelihood; the second value, as below, is at the temperature fitted on validation"),
+        ("NLL", nll, f"negative log-likelihood{second}"),
         ("Brier score", brier, "squared error of the probabilities, from 0 to 2"),
         ("ECE", ece, "expected calibration error, in 15 bins"),
     ]  # fmt: skip

@@ -56,7 +56,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     helps = build.helps_another(cfg)
     with nullcontext() if helps else runs.claimed(folder, experiment):
         with cli.configuring():
-            cfg = start.draw_seed(cfg, folder)
+            cfg = start.draw_seed(cfg, folder, helps)
             build.prepare_process(cfg.threads, cfg.seed)
             cfg, trial = draw_trial(cfg)
             data = build_data(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)

@@ -19,6 +19,7 @@ from lfw_seq.reports.read import read
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps import progress
 from lfw_seq.train import train
+from lfw_seq.training.start import draw_seed
 
 from .conftest import SMALL, Compose, invoke
 from .test_train import table
@@ -171,6 +172,8 @@ def test_a_seed_is_drawn_recorded_and_kept_by_a_resumed_run(config: Compose, tmp
     assert other["config"]["seed"] != seed
     (tmp_path / "run" / "result.json").unlink()  # as if it had been killed at its end
     assert train(config(*SMALL, "seed=null"))["config"]["seed"] == seed
+    with pytest.raises(UsageError, match=r"seed=null: .*give a number"):
+        draw_seed(config("seed=null"), tmp_path / "new", helps=True)
 
 
 def test_progress_takes_one_row_of_80_columns_with_its_numbers(
@@ -206,3 +209,4 @@ def test_the_jobs_of_a_sweep_are_counted(tmp_path: Path, monkeypatch: pytest.Mon
         os.utime(tmp_path / name / "result.json", (ended, ended))
     assert progress.time_left(tmp_path, 4, 2.0**31) == ", 0:01:00 left"
     assert progress.time_left(tmp_path, 0, 2.0**31) == ""
+    assert progress.time_left(tmp_path, 4, 2.0**31 + 25) == ", 0:00:20 left"  # a shared disk whose clock is behind

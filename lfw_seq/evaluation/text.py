@@ -57,6 +57,7 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
     nll, brier, ece = (
         "; ".join(f"{part[key]:.3f}" for part in (scores, scores["scaled"]) if part) for key in ("nll", "brier", "ece")
     )
+    ranks = ", ".join(map(str, range(1, 1 + len(card["cmc"][:3]))))
     second = "; the second value, as below, is at the temperature fitted on validation" * bool(scores["scaled"])
     rows = [
         ("accuracy", span(card["accuracy"]), f"of {card['images']:,} images, with its 95 % Wilson interval"),
@@ -65,7 +66,7 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("macro-F1", f"{card['macro']['f1']:.3f}", "mean of the people"),
         ("macro AUC", f"{card['macro']['auc']:.3f}", "area under the ROC curve of one person against all others"),
         ("people predicted", f"{card['predicted_people']} of {len(card['people'])}", ""),
-        ("CMC at ranks 1, 2, 3", " ".join(f"{share:.3f}" for share in card["cmc"][:3]),
+        (f"CMC at ranks {ranks}", " ".join(f"{share:.3f}" for share in card["cmc"][:3]),
          "cumulative match characteristic: share of images whose person is among the first so many predictions"),
         ("EER", f"{check['eer']:.3f}", f"equal error rate of verification, FMR = FNMR, over {pairs}"),
         ("FNMR at FMR 1 %", f"{check['fnmr']:.3f}", "false non-match rate where the false match rate is at most 1 %; "

@@ -25,5 +25,8 @@ def count_jobs(config: DictConfig) -> int:
 
 def time_left(sweep: Path, jobs: int, started: float) -> str:
     """What the jobs after this one will take, by those that ended since the start, however many run at a time."""
-    ended = [path for path in sweep.glob(f"*/{RESULT}") if path.stat().st_mtime >= started]
-    return f", {timedelta(seconds=round((time.time() - started) / len(ended) * jobs))} left" if jobs > 0 else ""
+    if jobs <= 0:
+        return ""
+    ended = sum(path.stat().st_mtime >= started for path in sweep.glob(f"*/{RESULT}"))
+    each = (time.time() - started) / max(ended, 1)  # none where the clock of a shared disk is behind
+    return f", {timedelta(seconds=round(each * jobs))} left"

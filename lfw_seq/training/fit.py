@@ -1,4 +1,4 @@
-"""Around Lightning's fit: settings it would trip over, where a run goes on, and which weights it tests."""
+"""Around Lightning's fit: the settings it would trip over, the time it took, and the device."""
 
 import logging
 import math

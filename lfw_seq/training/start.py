@@ -16,11 +16,17 @@ from lfw_seq.training.classifier import Classifier
 log = logging.getLogger(__name__)
 
 
-def draw_seed(cfg: DictConfig, folder: Path) -> DictConfig:
-    """The config with a seed: for `seed=null` the one that the run in this folder began with, else a new one."""
+def draw_seed(cfg: DictConfig, folder: Path, helps: bool) -> DictConfig:
+    """The config with a seed: for `seed=null` the one that the run in this folder began with, else a new one.
+
+    Raises:
+        UsageError: a process that helps another under `trainer=ddp` would draw a seed of its own.
+    """
     if cfg.seed is not None:
         return cfg
     begun = folder / ".hydra" / "config.yaml"
+    if helps and not begun.is_file():
+        raise UsageError("seed=null: processes that torchrun starts would draw one each; give a number")
     seed = OmegaConf.load(begun).seed if begun.is_file() else secrets.randbelow(2**32)
     return DictConfig(OmegaConf.merge(cfg, {"seed": seed}))
 

@@ -61,6 +61,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             cfg, trial = draw_trial(cfg)
             data = build_data(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
             data.setup()
+            cfg = build.choose_precision(cfg, data)
             classifier = build.build_classifier(cfg, data)
             fit.check_monitors(cfg, classifier)
             begun, epochs_before = start.start_checkpoint(cfg, folder, classifier)

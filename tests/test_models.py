@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lfw_seq.models.encoded import TwoReaders
 from lfw_seq.models.encoders import Reorder, ResidualStack, RowConvolution, RowWindows, WindowConvolution
 from lfw_seq.models.mlp import MLP
-from lfw_seq.models.recurrent import CELLS, POOLINGS, RecurrentReader
+from lfw_seq.models.recurrent import CELLS, LSTM, POOLINGS, RecurrentReader
 from lfw_seq.models.reference import Gates, ReferenceLSTM, read_cell, update_cell
 
 from .conftest import Compose
@@ -53,6 +53,28 @@ def test_it_is_the_network_of_torchs_own_two_layers() -> None:
     )
     rows = torch.rand(4, 50, 37)
     assert torch.allclose(net(rows), net.head(whole(rows)[0][:, -1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("features", [37, 38, 47])
+def test_a_layer_is_torchs_in_float32_and_pads_odd_rows_in_bfloat16(features: int, bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    whole = nn.LSTM(features, 16, batch_first=True, bidirectional=bidirectional)
+    layer = LSTM(features, 16, batch_first=True, bidirectional=bidirectional)
+    layer.load_state_dict(whole.state_dict())
+    rows = torch.rand(4, 50, features)
+    expected = whole(rows)[0]
+    assert torch.equal(layer(rows)[0], expected)
+    expected.square().sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        states = layer(rows)[0]
+    assert (states - expected).abs().max() < 0.02  # eight bits of mantissa
+    states.float().square().sum().backward()
+    for mine, theirs in zip(layer.parameters(), whole.parameters(), strict=True):
+        assert mine.shape == theirs.shape
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        assert (mine.grad - theirs.grad).norm() < 0.03 * theirs.grad.norm()
 
 
 @pytest.mark.parametrize("cell", CELLS)

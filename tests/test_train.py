@@ -10,9 +10,13 @@ import torch
 from sklearn import metrics as sk
 
 from lfw_seq.cli import UsageError
+from lfw_seq.data.module import build as build_data
 from lfw_seq.evaluation import summary
+from lfw_seq.models.recurrent import RecurrentReader
+from lfw_seq.parts import to_plain
 from lfw_seq.runs import folder as runs
 from lfw_seq.train import train
+from lfw_seq.training import build
 
 from .conftest import SMALL, Compose, command
 
@@ -136,6 +140,39 @@ def test_gradients_are_clipped_in_mixed_precision_too(config: Compose) -> None:
     result = train(config("experiment=recipe", *SMALL, "trainer.max_epochs=1", "trainer.precision=bf16-mixed"))
     assert result["status"] == "complete"
     assert result["config"]["trainer"]["gradient_clip_val"] == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "trained", "words"),
+    [
+        ({"avx512_bf16": True}, "bf16-mixed", ""),
+        ({}, "32-true", "precision=auto: this processor has no instructions for bfloat16; float32 is used"),
+        (None, "32-true", "precision=auto: this processor refuses the net (could not create a primitive descriptor)"),
+    ],
+)
+def test_auto_trains_in_bfloat16_where_the_processor_can(
+    config: Compose,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    flags: dict[str, bool] | None,
+    trained: str,
+    words: str,
+) -> None:
+    def refused(*args: object) -> None:
+        raise RuntimeError("could not create a primitive descriptor")
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True} if flags is None else flags)
+    if flags is None:
+        monkeypatch.setattr(RecurrentReader, "forward", refused)
+    before = torch.get_rng_state()
+    cfg = config(*SMALL, "trainer=cpu", "trainer.precision=auto")
+    data = build_data(to_plain(cfg.data), 42, 0)
+    data.setup()
+    assert build.choose_precision(cfg, data).trainer.precision == trained
+    assert words in caplog.text
+    assert bool(words) == bool(caplog.text)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert build.choose_precision(config(*SMALL), data).trainer.precision == "32-true"
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])

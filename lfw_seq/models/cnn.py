@@ -6,11 +6,11 @@ Shape legend: B batch, T rows, F pixels a row, K filters, C people.
 from torch import Tensor, nn
 
 from lfw_seq.cli import check_real
-from lfw_seq.models.encoders import check_odd, convolutions, pooled
+from lfw_seq.models.encoders import as_image, check_odd, convolutions, pooled
 
 
 class CNN(nn.Module):
-    """Convolutions, each with batch norm, ReLU and pooling by two, then one linear layer.
+    """Convolutions, each with batch norm, pooling by two and ReLU, then one linear layer.
 
     Attributes:
         num_features: F.
@@ -38,6 +38,6 @@ class CNN(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows (B, T, F)."""
-        features = self.layers(rows[:, None]).flatten(1)  # (B, K T' F')
+        features = self.layers(as_image(rows)).flatten(1)  # (B, K T' F')
         logits: Tensor = self.head(self.dropout(features))
         return logits

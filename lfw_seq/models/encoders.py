@@ -74,7 +74,7 @@ class Reorder(nn.Module):
 class RowConvolution(nn.Module):
     """Convolutions along the row: each row is encoded by itself, all rows alike, and neighbours never meet.
 
-    Each layer is a convolution, batch norm, ReLU and pooling by two.
+    Each layer is a convolution, batch norm, pooling by two and ReLU.
 
     Attributes:
         num_features: E.
@@ -100,7 +100,7 @@ class RowConvolution(nn.Module):
 class WindowConvolution(nn.Module):
     """Convolutions over a window of rows and pixels, then pooling: a step is what a few rows show.
 
-    Each layer is a convolution, batch norm, ReLU and pooling by two in both directions.
+    Each layer is a convolution, batch norm, pooling by two in both directions, and ReLU.
 
     Attributes:
         num_features: E.
@@ -118,7 +118,7 @@ class WindowConvolution(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, T, F) -> (B, S, E)."""
-        encoded = self.layers(rows[:, None])  # (B, K, S, E / K)
+        encoded = self.layers(as_image(rows))  # (B, K, S, E / K)
         dropped: Tensor = self.dropout(encoded.transpose(1, 2).flatten(2))
         return dropped
 
@@ -165,7 +165,7 @@ class ResidualStack(nn.Module):
 
 
 def convolutions(kind: type[nn.Conv1d | nn.Conv2d], channels: list[int], kernel: int) -> nn.Sequential:
-    """Layers of a convolution, batch norm, ReLU and pooling by two, from one channel to `channels[-1]`."""
+    """Layers of a convolution, batch norm, pooling by two and ReLU, from one channel to `channels[-1]`."""
     if not channels or len(channels) > 8:
         raise UsageError(f"model.channels={channels}: expected one to eight whole numbers")
     for filters in channels:
@@ -174,8 +174,13 @@ def convolutions(kind: type[nn.Conv1d | nn.Conv2d], channels: list[int], kernel:
     layers: list[nn.Module] = []
     for before, after in pairwise([1, *channels]):
         layers += [kind(before, after, kernel, padding=kernel // 2, bias=False), norm(after)]
-        layers += [nn.ReLU(), pool(2, ceil_mode=True)]
+        layers += [pool(2, ceil_mode=True), nn.ReLU()]  # as ReLU, then pooling, on a quarter of the values
     return nn.Sequential(*layers)
+
+
+def as_image(rows: Tensor) -> Tensor:
+    """(B, T, F) -> (B, 1, T, F), laid out in memory so that all that follows keeps the channels last: faster."""
+    return rows[..., None].permute(0, 3, 1, 2)
 
 
 def pooled(size: int, channels: list[int]) -> int:

@@ -3,11 +3,42 @@
 Shape legend: B batch, T rows, F pixels a row, D = hidden size x directions, C people.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from lfw_seq.cli import check_choice, check_real, check_whole
 from lfw_seq.models.init import SCHEMES, initialise
+
+
+class LSTM(nn.LSTM):
+    """One layer of `nn.LSTM`; under bf16 autocast on a CPU it reads an odd number of features with a zero behind them.
+
+    oneDNN's AMX kernels take pairs of features only. Parameters, state and float32 results are those of `nn.LSTM`.
+    """
+
+    def forward(self, rows: Tensor, hx: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
+        """(B, T, F) -> (B, T, D), and the last states."""
+        if rows.shape[2] % 2 == 0 or rows.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            both: tuple[Tensor, tuple[Tensor, Tensor]] = super().forward(rows, hx)
+            return both
+        padded = {
+            name: pad(weight, (0, 1)) if "ih" in name and weight.ndim == 2 else weight
+            for name, weight in self.named_parameters()
+        }
+        zeros = rows.new_zeros(2 if self.bidirectional else 1, len(rows), self.hidden_size)
+        settings = (
+            True,
+            1,
+            0.0,
+            self.training,
+            self.bidirectional,
+            True,
+        )  # has biases, layers, dropout, ..., batch first
+        states, hidden, cell = torch.lstm(pad(rows, (0, 1)), hx or (zeros, zeros), list(padded.values()), *settings)
+        return states, (hidden, cell)
 
 
 class RowsConvolution(nn.Module):
@@ -22,7 +53,7 @@ class RowsConvolution(nn.Module):
         return self.convolution(rows.transpose(1, 2)).transpose(1, 2).tanh(), None
 
 
-CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN, "conv": RowsConvolution}
+CELLS = {"lstm": LSTM, "gru": nn.GRU, "rnn": nn.RNN, "conv": RowsConvolution}
 POOLINGS = ("last", "mean", "max", "attention")
 
 

@@ -108,6 +108,39 @@ def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
     return net
 
 
+def choose_precision(cfg: DictConfig, data: FaceRows) -> DictConfig:
+    """The config with `trainer.precision=auto` as bf16-mixed where the processor multiplies bfloat16, else as 32-true.
+
+    On a GPU it is 32-true as well. bf16-mixed typed for a processor without the instructions is warned of.
+    """
+    asked = cfg.trainer.get("precision")
+    on_gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    if asked not in ("auto", "bf16-mixed") or (on_gpu and asked != "auto"):
+        return cfg
+    lack = "" if on_gpu else why_not_bf16(cfg, data)
+    if lack:
+        log.warning("trainer.precision=%s: %s%s", asked, lack, "; float32 is used" * (asked == "auto"))
+    chosen = cfg.copy()
+    if asked == "auto":
+        chosen.trainer.precision = "32-true" if lack or on_gpu else "bf16-mixed"
+    return chosen
+
+
+def why_not_bf16(cfg: DictConfig, data: FaceRows) -> str:
+    """What speaks against training in bfloat16 on this processor; empty where nothing does."""
+    if not getattr(torch.cpu, "get_capabilities", dict[str, Any])().get("avx512_bf16"):
+        return "this processor has no instructions for bfloat16"
+    with torch.random.fork_rng(devices=[]):
+        net = build_net(cfg, data)
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = net(torch.zeros(int(cfg.data.batch_size), *data.shape))
+            logits.sum().backward()
+        except RuntimeError as error:  # oneDNN of some processors: "could not create a primitive descriptor"
+            return f"this processor refuses the net ({error})"
+    return ""
+
+
 def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
     """The optimizer without its parameters; built once on the net's to see whether its values are good.
 

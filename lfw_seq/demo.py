@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from lfw_seq import cli
 from lfw_seq.cli import UsageError, check_whole
-from lfw_seq.predict import UNKNOWN, read_threshold
+from lfw_seq.predict import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,13 +79,14 @@ def demo(cfg: DictConfig) -> dict[str, Any]:
     import torch
     from PIL import Image
 
+    from lfw_seq.evaluation.strangers import PROBABILITY, read_threshold
     from lfw_seq.runs.checkpoint import load_run
 
     torch.set_num_threads(1)
     runs = [load_run(folder) for folder in (cfg.run, cfg.against) if folder is not None]
     if len({run.shape[0] for run in runs}) > 1:
         raise UsageError(f"against={cfg.against}: reads {runs[1].shape[0]} rows, run={cfg.run} {runs[0].shape[0]}")
-    thresholds = [read_threshold(run.folder, cfg.fpir) for run in runs]
+    thresholds = [read_threshold(run.folder, cfg.fpir, PROBABILITY).value for run in runs]  # after every row
     with TemporaryDirectory() as folder:  # all that a page keeps of photos, until it ends
         first = Path(str(cfg.image)).expanduser() if cfg.image else draw_face(runs[0], cfg.face, Path(folder))
         if cfg.out is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lfw_seq.evaluation.strangers import Threshold
     from lfw_seq.runs.checkpoint import TrainedRun
 
 Prediction = dict[str, Any]
@@ -56,19 +57,24 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
     paths = find_images(str(cfg.images))
     import torch
 
+    from lfw_seq.evaluation.strangers import read_threshold
     from lfw_seq.runs.checkpoint import load_run, pick_device
 
     torch.set_num_threads(threads)
     run = load_run(cfg.run)
     run.predictor.to(pick_device(cfg.device))
-    threshold = read_threshold(run.folder, cfg.fpir)
+    threshold = read_threshold(run.folder, cfg.fpir, cfg.score)
+    if cfg.fpir is not None:
+        print("\n".join(describe(threshold)), file=sys.stderr)
     predictions, unreadable = list[Prediction](), list[str]()
     for files, images in decoded(run, paths, cfg.batch_size, threads, unreadable):
-        scores = run.probabilities(images, cfg.batch_size)
-        ranked = (-scores).argsort(axis=1, kind="stable")
-        for file, row, order in zip(files, scores.tolist(), ranked[:, : cfg.top_k].tolist(), strict=True):
+        rows = torch.from_numpy(run.preprocessing.rows(images))
+        scores = run.logits(rows, cfg.batch_size).softmax(dim=1).numpy()
+        known = (threshold.sureness(run, rows, scores) >= threshold.value).tolist()
+        ranked = (-scores).argsort(axis=1, kind="stable")[:, : cfg.top_k].tolist()
+        for file, row, order, named in zip(files, scores.tolist(), ranked, known, strict=True):
             top = [{"person": run.class_names[i], "probability": row[i]} for i in order]
-            name = UNKNOWN if row[order[0]] < threshold else top[0]["person"]
+            name = top[0]["person"] if named else UNKNOWN
             predictions.append({"file": file, "predicted": name, "top": top})
     text = formats[cfg.format](predictions)
     try:
@@ -127,31 +133,15 @@ def decoded(
             bar.update(len(part))
 
 
-def read_threshold(folder: Path, fpir: float | None) -> float:
-    """The probability below which a person is unknown, as `evaluate` set it for the run; printed on stderr.
-
-    Args:
-        folder: of the run.
-        fpir: false positive identification rate, the share of strangers given a name; None names everybody.
-
-    Raises:
-        UsageError: evaluate set no threshold for this share.
-    """
-    if fpir is None:
-        return 0.0
-    path = folder / "evaluation" / "evaluation.json"
-    try:
-        points = json.loads(path.read_text(encoding="utf-8"))["open_set"]["points"]
-        (point,) = [point for point in points if point["target"] == fpir]
-        threshold, missed, away = (float(point[key]) for key in ("threshold", "fnir", "turned_away"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = f"use null, or 0.01, 0.05 or 0.1 after python -m lfw_seq.evaluate run={folder}"
-        raise UsageError(f"fpir={fpir}: no threshold for it in {path}; {remedy}") from error
-    price = f"this misses {missed:.1%} of known people on the test images (FNIR)"
-    print(f"{UNKNOWN} below probability {threshold:.4f}: {price}", file=sys.stderr)
-    if away > 0.5:
-        print(f"warning: the threshold turns away {away:.0%} of known people; fpir=null names all", file=sys.stderr)
-    return threshold
+def describe(threshold: Threshold) -> list[str]:
+    """What asking for unknown people costs, in a line or two."""
+    price = f"this misses {threshold.missed:.1%} of known people on the test images (FNIR)"
+    lines = [f"{UNKNOWN} below {threshold.score} {threshold.value:.4f}: {price}"]
+    if threshold.turned_away > 0.5:
+        lines.append(
+            f"warning: the threshold turns away {threshold.turned_away:.0%} of known people; fpir=null names all"
+        )
+    return lines
 
 
 def as_json(predictions: Sequence[Prediction]) -> str:

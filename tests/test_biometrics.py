@@ -106,7 +106,7 @@ def test_open_set_by_hand() -> None:
         assert bio.threshold_at_fpir(many, 0.05) == count - count // 20
     known = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.9, 0.1]])
     truth = np.array([0, 0, 0, 0])  # accepted; below the threshold; somebody else; accepted
-    curve = bio.open_set_det(known, truth, strangers)
+    curve = bio.open_set_det(known.max(axis=1), known.argmax(axis=1) == truth, strangers)
     rates = {threshold: rate for threshold, *rate in np.stack(curve, axis=1).tolist()}
     assert rates[0.8] == exact([0.3, 0.5])  # FPIR and FNIR
     assert rates[0.3] == exact([1, 0.25])

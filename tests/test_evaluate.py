@@ -23,7 +23,10 @@ from lfw_seq.evaluate import evaluate
 from lfw_seq.evaluation import sections, text
 from lfw_seq.evaluation.predictions import FACES, OTHER, OWN, Predictions, collect
 from lfw_seq.evaluation.scorecard import halves, scorecard
+from lfw_seq.evaluation.strangers import STATE, Sureness, last_states, mean_states, similarity
+from lfw_seq.predict import predict
 from lfw_seq.runs import record
+from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.train import train
 
 from .conftest import SMALL, Compose, command, save_face
@@ -176,10 +179,11 @@ def test_the_open_set_threshold_comes_from_one_half_of_the_strangers() -> None:
     files = tuple(f"{name}/{index}" for name in "abcd" for index in range(5))
     assert halves(files).tolist() == [True] * 5 + [False] * 5 + [True] * 5 + [False] * 5
     best = np.array([0.6] * 5 + [0.8] * 5 + [0.7] * 5 + [0.55] * 5)
-    strangers = np.stack([best, 1 - best], axis=1).astype(np.float32)
-    card = scorecard(drawn([[0.9, 0.1], [0.65, 0.35], [0.2, 0.8]], [0, 0, 0], strangers=(files, strangers)))
+    sureness = {"probability": Sureness(np.array([0.9, 0.65, 0.8]), best)}
+    known = [[0.9, 0.1], [0.65, 0.35], [0.2, 0.8]]
+    card = scorecard(drawn(known, [0, 0, 0], strangers=files, sureness=sureness))
     point = card["open_set"]["points"][2]
-    assert point["threshold"] == pytest.approx(np.nextafter(np.float32(0.7), 1), abs=1e-6)  # none of ten may pass
+    assert point["threshold"] == np.nextafter(0.7, 1)  # none of ten may pass
     assert point["fpir"] == 0.5  # but the other half's five at .8 do
     assert point["fnir"] == pytest.approx(2 / 3)  # below it, and somebody else
     assert point["turned_away"] == pytest.approx(1 / 3)
@@ -197,10 +201,31 @@ def test_strangers_of_lfw_are_the_people_under_the_threshold(tmp_path: Path, con
     data = [f"data.data_home={tmp_path}", "data.download=false", "data.min_faces_per_person=5", "data.val_size=0.3"]
     train(config(*SMALL[2:], *data, "data.test_size=0.3"))
     got = collect(asked(of=tmp_path / "run"))
-    assert got.strangers is not None
-    assert sorted(file.split("/")[0] for file in got.strangers[0]) == ["Cy", "Di", "Ed"]
-    assert evaluate(asked(of=tmp_path / "run"))["open_set"]["strangers"] == 3
-    assert {"open_set.png", "open_set.csv"} < {path.name for path in (tmp_path / "out").iterdir()}
+    assert sorted(file.split("/")[0] for file in got.strangers) == ["Cy", "Di", "Ed"]
+    out = tmp_path / "run" / "evaluation"
+    card = evaluate(asked(f"out='{out}'", of=tmp_path / "run"))["open_set"]
+    assert card["strangers"] == 3
+    assert [point["score"] for point in card["points"]] == [STATE] * 3 + ["probability"] * 3  # the better first
+    assert {"open_set.png", "open_set.csv", "states.csv"} < {path.name for path in out.iterdir()}
+    for score, points in ((None, card["points"][:3]), ("probability", card["points"][3:])):
+        words = [f"run='{tmp_path / 'run'}'", f"images='{root}'", "fpir=0.1", f"score={score or 'null'}"]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            found = predict(compose("predict", words))["predictions"]
+        unknown = {prediction["file"]: prediction["predicted"] == "unknown" for prediction in found}
+        share = np.mean([unknown[str(root / file)] for file in got.files])
+        assert share == pytest.approx(points[2]["turned_away"])  # predict does what evaluate measured
+
+
+def test_a_state_is_what_the_last_layer_reads(run: Path) -> None:
+    back = load_run(run)
+    rows = torch.rand(5, *back.shape)
+    states = last_states(back, rows)
+    assert states is not None
+    head: torch.nn.Module = back.predictor.net.head  # type: ignore[assignment]
+    assert torch.allclose(head(torch.from_numpy(states).float()), back.logits(rows), atol=1e-5)
+    means = mean_states(np.array([[2.0, 0.0], [4.0, 0.0], [0.0, 3.0]]), np.array([0, 0, 1]), 2)
+    assert means.tolist() == [[1, 0], [0, 1]]
+    assert similarity(np.array([[3.0, 4.0], [-1.0, 0.0]]), means) == pytest.approx([0.8, 0])
 
 
 def test_a_folder_of_faces_with_strangers(copy: Path, asked: Ask, tmp_path: Path) -> None:

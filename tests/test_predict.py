@@ -143,7 +143,7 @@ def test_unknown_only_where_asked_for(
     before = predict(asked("predict", f"images='{photos}'"))["predictions"]
     levels = sorted(prediction["top"][0]["probability"] for prediction in before)
     points = [
-        {"target": target, "threshold": level, "fnir": 0.4, "turned_away": away}
+        {"score": "probability", "target": target, "threshold": level, "fnir": 0.4, "turned_away": away}
         for target, level, away in ((0.05, levels[1], 0.3), (0.01, 0.999, 0.6))
     ]
     (tmp_path / "run" / "evaluation").mkdir()

@@ -50,13 +50,13 @@ def det(genuine: Floats, impostor: Floats) -> Det:
     return Det(thresholds, fmr, 1 - tpr)
 
 
-def open_set_det(probabilities: NDArray[Any], truth: Ids, stranger_scores: Floats) -> Det:
+def open_set_det(known_scores: Floats, right: NDArray[np.bool_], stranger_scores: Floats) -> Det:
     """The errors of identification among strangers: `fmr` is FPIR, the share of strangers given a name.
 
-    `fnmr` is FNIR, the share of images (N, C) of known people that are not given their own.
+    `fnmr` is FNIR, the share of images of known people, with scores (N,), that are not given their own name.
     """
-    best = np.asarray(probabilities, dtype=np.float64).max(axis=1)
-    return det(np.where(probabilities.argmax(axis=1) == truth, best, -1), stranger_scores)
+    lowest = min(known_scores.min(), stranger_scores.min()) - 1  # a wrong name is never a right one
+    return det(np.where(right, known_scores, lowest), stranger_scores)
 
 
 def equal_error_rate(curve: Det) -> float:

@@ -22,6 +22,15 @@ from lfw_seq.data.lfw import LFW
 from lfw_seq.data.module import READING, SPLIT, FaceRows, build, instantiate_source
 from lfw_seq.evaluation.metrics import stage_metrics
 from lfw_seq.evaluation.rows import accuracy_by_step
+from lfw_seq.evaluation.strangers import (
+    PROBABILITY,
+    STATE,
+    Sureness,
+    default_score,
+    last_states,
+    mean_states,
+    similarity,
+)
 from lfw_seq.runs.checkpoint import TrainedRun, build_source, load_run, pick_device
 from lfw_seq.runs.construct import find_class
 from lfw_seq.runs.folder import read_result, to_plain
@@ -31,7 +40,7 @@ AS_TRAINED = "run"
 PLACE = ("download", "cache_dir")  # these have a value of their own in conf/evaluate.yaml
 OWN, FACES, OTHER = "evaluation", "evaluation-faces", "evaluation-other"  # which images: the folder of what is written
 Floats = NDArray[np.float32]
-Strangers = tuple[tuple[str, ...], Floats]  # file names and images or probabilities
+Strangers = tuple[tuple[str, ...], Floats]  # files, and images (S, H, W[, 3])
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,9 @@ class Predictions:
     metrics: Mapping[str, Any] = field(default_factory=dict)  # as in result.json; none without a checkpoint
     by_step: Mapping[int, float] = field(default_factory=dict)  # accuracy if reading had stopped after so many steps
     validation: tuple[Floats, NDArray[np.int64]] | None = None  # logits (V, C) and ids (V,) to calibrate on
-    strangers: Strangers | None = None  # files and probabilities (S, C) of people the run does not know
+    strangers: tuple[str, ...] = ()  # files of people the run does not know, S of them
+    sureness: Mapping[str, Sureness] = field(default_factory=dict)  # by score, the one to be used first
+    means: NDArray[np.float64] | None = None  # direction of each person's mean state, (C, D)
     images: Floats | None = None  # (N, H, W[, 3])
     notes: tuple[str, ...] = ()  # what a reader must know
 
@@ -106,6 +117,7 @@ def from_split(cfg: DictConfig, run: TrainedRun) -> Predictions:
         run,
         *data.tensors["test"],
         None if others is None else (others.files, others.images),
+        data.tensors["train"] if own else None,
         kind=OWN if own else OTHER,
         source=f"{data.faces.source}, {len(files):,} test images",
         files=files,
@@ -146,10 +158,17 @@ def from_folder(cfg: DictConfig, run: TrainedRun) -> Predictions:
     )
 
 
-def from_rows(run: TrainedRun, rows: Tensor, truth: Tensor, strangers: Strangers | None, **fields: Any) -> Predictions:
-    """Predictions for rows (N, T, F) of ids (N,), and for images (S, H, W[, 3]) of strangers."""
+def from_rows(
+    run: TrainedRun,
+    rows: Tensor,
+    truth: Tensor,
+    strangers: Strangers | None,
+    trained: tuple[Tensor, Tensor] | None = None,
+    **fields: Any,
+) -> Predictions:
+    """Predictions for rows (N, T, F) of ids (N,), and for strangers; states need the rows and ids that `trained`."""
     logits, like = run.logits(rows), next(run.predictor.parameters())
-    return Predictions(
+    found = Predictions(
         folder=run.folder,
         result=read_result(run.folder) or {},
         names=run.class_names,
@@ -158,9 +177,20 @@ def from_rows(run: TrainedRun, rows: Tensor, truth: Tensor, strangers: Strangers
         probabilities=logits.softmax(dim=1).numpy(),
         metrics=stage_metrics("test", logits, truth, run.class_names),
         by_step=accuracy_by_step(run.predictor, rows.to(like), truth.to(like.device)),
-        strangers=strangers and (strangers[0], run.probabilities(strangers[1])),
         **fields,
     )
+    if strangers is None:
+        return found
+    files, others = strangers[0], torch.from_numpy(run.preprocessing.rows(strangers[1]))
+    best = (part.softmax(dim=1).amax(dim=1).double().numpy() for part in (logits, run.logits(others)))
+    sureness, means = {PROBABILITY: Sureness(*best)}, None
+    if trained is not None and (states := last_states(run, trained[0])) is not None:
+        means = mean_states(states, trained[1].numpy(), len(run.class_names))
+        left = (last_states(run, part) for part in (rows, others))
+        sureness[STATE] = Sureness(*(similarity(part, means) for part in left if part is not None))
+    first = default_score(run)
+    ordered = {score: sureness[score] for score in sorted(sureness, key=lambda score: score != first)}
+    return replace(found, strangers=files, sureness=ordered, means=means)
 
 
 def open_split(run: TrainedRun, keys: Mapping[str, Any], split_seed: int | str = AS_TRAINED) -> tuple[FaceRows, bool]:

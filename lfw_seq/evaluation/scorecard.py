@@ -15,6 +15,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from lfw_seq.cli import configuring
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation.predictions import Predictions
+from lfw_seq.evaluation.strangers import STATES
 from lfw_seq.runs.folder import RESULT
 
 FMR = 0.01
@@ -107,17 +108,17 @@ def halves(files: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def open_set(found: Predictions) -> dict[str, Any] | None:
-    """Known people missed where strangers are mostly turned away; None without two strangers."""
-    if found.strangers is None or (first := halves(found.strangers[0])).all():
+    """Known people missed where strangers are mostly turned away, by each score; None without two strangers."""
+    if not found.strangers or (first := halves(found.strangers)).all():
         return None
-    strangers, known = (part.max(axis=1).astype(np.float64) for part in (found.strangers[1], found.probabilities))
     right, points = found.probabilities.argmax(axis=1) == found.truth, []
-    for target in FPIRS:
-        threshold = bio.threshold_at_fpir(strangers[first], target)
-        fpir, fnir = (strangers[~first] >= threshold).mean(), 1 - (right & (known >= threshold)).mean()
-        rates = {"fpir": float(fpir), "fnir": float(fnir), "turned_away": float((known < threshold).mean())}
-        points.append({"target": target, "threshold": threshold, **rates})
-    people = len({file.split("/")[0] for file in found.strangers[0]})
+    for score, (known, strangers) in found.sureness.items():
+        for target in FPIRS:
+            threshold = bio.threshold_at_fpir(strangers[first], target)
+            fpir, fnir = (strangers[~first] >= threshold).mean(), 1 - (right & (known >= threshold)).mean()
+            rates = {"fpir": float(fpir), "fnir": float(fnir), "turned_away": float((known < threshold).mean())}
+            points.append({"score": score, "target": target, "threshold": threshold, **rates})
+    people = len({file.split("/")[0] for file in found.strangers})
     return {"strangers": people, "set_on": int(first.sum()), "reported_on": int((~first).sum()), "points": points}
 
 
@@ -160,4 +161,6 @@ def csv_tables(found: Predictions, card: dict[str, Any]) -> dict[str, pd.DataFra
         "open_set": pd.DataFrame((card["open_set"] or {}).get("points")),
         "comparison": pd.DataFrame(card.get("comparison", {}).get("differing")),
     }
+    if found.means is not None:
+        tables[STATES] = pd.DataFrame(found.means, pd.Index(names, name="person")).reset_index()
     return {name: table for name, table in tables.items() if len(table)}

@@ -37,11 +37,13 @@ def draw(runs: Sequence[Evaluated]) -> dict[str, Picture]:
     drawn["reliability"] = figures.reliability(sets, truth)
     if steps := {name: [pd.Series(one.by_step)] for name, one in found.items() if one.by_step}:
         drawn["steps"] = curves({"accuracy if reading had stopped": steps}, "steps read", majority)
-    if strangers := {name: one.strangers[1].max(axis=1) for name, one in found.items() if one.strangers}:
-        best = {name: scores.astype(float) for name, scores in strangers.items()}
-        drawn["open_set"] = figures.open_set(
-            {name: bio.open_set_det(found[name].probabilities, truth, scores) for name, scores in best.items()}
-        )
+    if runs[0].card["open_set"]:
+        trade_offs = {}
+        for name, one in found.items():
+            right = one.probabilities.argmax(axis=1) == one.truth
+            for score, sure in one.sureness.items():
+                trade_offs[f"{name} by {score}".strip()] = bio.open_set_det(sure.known, right, sure.strangers)
+        drawn["open_set"] = figures.open_set(trade_offs)
     return {name: picture(figure) for name, figure in drawn.items()}
 
 
@@ -83,7 +85,8 @@ def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, ph
         setting = (
             f"{strangers['strangers']:,} strangers: thresholds are set on {strangers['set_on']:,} images of one half "
             "of them, and the share of strangers given a name (FPIR) is measured on "
-            f"{strangers['reported_on']:,} of the other. The figure shows all."
+            f"{strangers['reported_on']:,} of the other. The figure shows all. A face is the surer, by probability the "
+            "higher its best, by state the closer what the rows leave is to the mean of a person's training photos."
         )
         yield Section("Strangers", [setting], figures=taken("open_set"))
     yield mistakes(found, most, photos)

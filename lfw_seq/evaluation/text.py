@@ -81,7 +81,7 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
             "false negative identification rate, known people missed, and false positive identification rate, "
             "strangers given a name, at the threshold that other strangers set"
         )
-        rows.append((f"FNIR at FPIR {point['target']:.0%}", value, meaning))
+        rows.append((f"FNIR at FPIR {point['target']:.0%}, by {point['score']}", value, meaning))
     return rows
 
 

@@ -5,7 +5,7 @@ Shape legend: N images, B batch, T rows, F pixels a row, C people.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,19 @@ class TrainedRun:
     predictor: Predictor
 
     def logits(self, rows: Tensor, batch_size: int | None = None) -> Tensor:
-        """Logits (N, C) of rows (N, T, F) in [0, 1], in the precision of the training run.
+        """Logits (N, C) of rows (N, T, F) in [0, 1]; see `by_batch`."""
+        return self.by_batch(self.predictor, rows, batch_size)
+
+    def by_batch(self, function: Callable[[Tensor], Tensor], rows: Tensor, batch_size: int | None = None) -> Tensor:
+        """What a function (B, T, F) -> (B, ...) that calls the predictor gives for rows (N, T, F) in [0, 1].
 
         Args:
+            function: called in the precision of the training run, on the predictor's device.
             rows: on any device.
             batch_size: B; by default that of the training run's test, which gives the same last digits.
+
+        Returns:
+            (N, ...), float32 on the CPU.
         """
         parameter = next(self.predictor.parameters())
         device, precision = parameter.device, self.config["trainer"].get("precision")
@@ -115,7 +123,7 @@ class TrainedRun:
         size = batch_size or self.config["data"].get("eval_batch_size", 512)
         with torch.inference_mode(), torch.autocast(device.type, mixed, enabled=mixed is not None):
             parts = rows.to(DTYPES.get(precision, torch.float32)).split(size)
-            return torch.cat([self.predictor(part.to(device)).float().cpu() for part in parts])
+            return torch.cat([function(part.to(device)).float().cpu() for part in parts])
 
     def probabilities(self, images: NDArray[np.float32], batch_size: int | None = None) -> NDArray[np.float32]:
         """Probabilities (N, C) of images (N, H, W[, 3]) in [0, 1]."""

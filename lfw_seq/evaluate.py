@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from pathlib import Path
@@ -41,10 +42,13 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """
     check_whole("mistakes", cfg.mistakes, 0)
     check_bool("photos", cfg.photos)
+    import numpy as np
+
     from lfw_seq.evaluation import page, text
     from lfw_seq.evaluation.predictions import collect
     from lfw_seq.evaluation.scorecard import compare, csv_tables, scorecard
     from lfw_seq.evaluation.sections import draw, learning_curve, sections
+    from lfw_seq.evaluation.strangers import STATES
     from lfw_seq.runs.folder import write_bytes, write_json, write_text
     from lfw_seq.runs.record import PREDICTIONS, predictions_csv
 
@@ -68,6 +72,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             write_text(out / f"{name}.csv", page.as_csv(table))
         for name, picture in drawn.items():
             write_bytes(out / f"{name}.png", picture.png)
+        if found.people is not None:
+            np.savez(states := io.BytesIO(), **found.people._asdict())
+            write_bytes(out / STATES, states.getvalue())
         write_text(out / "report.html", html)
         write_json(out / EVALUATION, card)
     except OSError as error:

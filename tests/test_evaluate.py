@@ -23,7 +23,7 @@ from lfw_seq.evaluate import evaluate
 from lfw_seq.evaluation import sections, text
 from lfw_seq.evaluation.predictions import FACES, OTHER, OWN, Predictions, collect
 from lfw_seq.evaluation.scorecard import halves, scorecard
-from lfw_seq.evaluation.strangers import STATE, Sureness, last_states, mean_states, similarity
+from lfw_seq.evaluation.strangers import STATE, PeopleStates, Sureness, last_states, people_states
 from lfw_seq.predict import predict
 from lfw_seq.runs import record
 from lfw_seq.runs.checkpoint import load_run
@@ -206,7 +206,7 @@ def test_strangers_of_lfw_are_the_people_under_the_threshold(tmp_path: Path, con
     card = evaluate(asked(f"out='{out}'", of=tmp_path / "run"))["open_set"]
     assert card["strangers"] == 3
     assert [point["score"] for point in card["points"]] == [STATE] * 3 + ["probability"] * 3  # the better first
-    assert {"open_set.png", "open_set.csv", "states.csv"} < {path.name for path in out.iterdir()}
+    assert {"open_set.png", "open_set.csv", "states.npz"} < {path.name for path in out.iterdir()}
     for score, points in ((None, card["points"][:3]), ("probability", card["points"][3:])):
         words = [f"run='{tmp_path / 'run'}'", f"images='{root}'", "fpir=0.1", f"score={score or 'null'}"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -220,12 +220,15 @@ def test_a_state_is_what_the_last_layer_reads(run: Path) -> None:
     back = load_run(run)
     rows = torch.rand(5, *back.shape)
     states = last_states(back, rows)
-    assert states is not None
     head: torch.nn.Module = back.predictor.net.head  # type: ignore[assignment]
     assert torch.allclose(head(torch.from_numpy(states).float()), back.logits(rows), atol=1e-5)
-    means = mean_states(np.array([[2.0, 0.0], [4.0, 0.0], [0.0, 3.0]]), np.array([0, 0, 1]), 2)
-    assert means.tolist() == [[1, 0], [0, 1]]
-    assert similarity(np.array([[3.0, 4.0], [-1.0, 0.0]]), means) == pytest.approx([0.8, 0])
+    people = PeopleStates(np.array([[3.0, 0.0], [0.0, 3.0]]), np.diag([1.0, 4.0]))
+    assert people.sureness(np.array([[3.0, 0.0], [3.0, 1.0], [1.0, 3.0]])).tolist() == [0, -4, -1]
+    ids = torch.arange(60).numpy() % 7
+    found = people_states(back, torch.rand(60, *back.shape), ids)
+    assert found is not None
+    assert (found.means.shape, found.precision.shape) == ((7, 8), (8, 8))
+    assert np.linalg.eigvalsh(found.precision).min() > 0
 
 
 def test_a_folder_of_faces_with_strangers(copy: Path, asked: Ask, tmp_path: Path) -> None:

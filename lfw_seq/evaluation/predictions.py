@@ -22,15 +22,7 @@ from lfw_seq.data.lfw import LFW
 from lfw_seq.data.module import READING, SPLIT, FaceRows, build, instantiate_source
 from lfw_seq.evaluation.metrics import stage_metrics
 from lfw_seq.evaluation.rows import accuracy_by_step
-from lfw_seq.evaluation.strangers import (
-    PROBABILITY,
-    STATE,
-    Sureness,
-    default_score,
-    last_states,
-    mean_states,
-    similarity,
-)
+from lfw_seq.evaluation.strangers import PROBABILITY, STATE, PeopleStates, Sureness, last_states, people_states
 from lfw_seq.runs.checkpoint import TrainedRun, build_source, load_run, pick_device
 from lfw_seq.runs.construct import find_class
 from lfw_seq.runs.folder import read_result, to_plain
@@ -61,7 +53,7 @@ class Predictions:
     validation: tuple[Floats, NDArray[np.int64]] | None = None  # logits (V, C) and ids (V,) to calibrate on
     strangers: tuple[str, ...] = ()  # files of people the run does not know, S of them
     sureness: Mapping[str, Sureness] = field(default_factory=dict)  # by score, the one to be used first
-    means: NDArray[np.float64] | None = None  # direction of each person's mean state, (C, D)
+    people: PeopleStates | None = None  # where a row reader's training images lie
     images: Floats | None = None  # (N, H, W[, 3])
     notes: tuple[str, ...] = ()  # what a reader must know
 
@@ -183,14 +175,11 @@ def from_rows(
         return found
     files, others = strangers[0], torch.from_numpy(run.preprocessing.rows(strangers[1]))
     best = (part.softmax(dim=1).amax(dim=1).double().numpy() for part in (logits, run.logits(others)))
-    sureness, means = {PROBABILITY: Sureness(*best)}, None
-    if trained is not None and (states := last_states(run, trained[0])) is not None:
-        means = mean_states(states, trained[1].numpy(), len(run.class_names))
-        left = (last_states(run, part) for part in (rows, others))
-        sureness[STATE] = Sureness(*(similarity(part, means) for part in left if part is not None))
-    first = default_score(run)
-    ordered = {score: sureness[score] for score in sorted(sureness, key=lambda score: score != first)}
-    return replace(found, strangers=files, sureness=ordered, means=means)
+    sureness = {PROBABILITY: Sureness(*best)}
+    people = people_states(run, trained[0], trained[1].numpy()) if trained else None
+    if people is not None:  # the better score comes first
+        sureness = {STATE: Sureness(*(people.sureness(last_states(run, part)) for part in (rows, others)))} | sureness
+    return replace(found, strangers=files, sureness=sureness, people=people)
 
 
 def open_split(run: TrainedRun, keys: Mapping[str, Any], split_seed: int | str = AS_TRAINED) -> tuple[FaceRows, bool]:

@@ -15,7 +15,6 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from lfw_seq.cli import configuring
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation.predictions import Predictions
-from lfw_seq.evaluation.strangers import STATES
 from lfw_seq.runs.folder import RESULT
 
 FMR = 0.01
@@ -161,6 +160,4 @@ def csv_tables(found: Predictions, card: dict[str, Any]) -> dict[str, pd.DataFra
         "open_set": pd.DataFrame((card["open_set"] or {}).get("points")),
         "comparison": pd.DataFrame(card.get("comparison", {}).get("differing")),
     }
-    if found.means is not None:
-        tables[STATES] = pd.DataFrame(found.means, pd.Index(names, name="person")).reset_index()
     return {name: table for name, table in tables.items() if len(table)}

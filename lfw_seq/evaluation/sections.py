@@ -85,8 +85,8 @@ def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, ph
         setting = (
             f"{strangers['strangers']:,} strangers: thresholds are set on {strangers['set_on']:,} images of one half "
             "of them, and the share of strangers given a name (FPIR) is measured on "
-            f"{strangers['reported_on']:,} of the other. The figure shows all. A face is the surer, by probability the "
-            "higher its best, by state the closer what the rows leave is to the mean of a person's training photos."
+            f"{strangers['reported_on']:,} of the other. The figure shows all. By probability a run is the surer of a "
+            "face the higher its best; by state, the nearer what the rows leave lies to a person's training photos."
         )
         yield Section("Strangers", [setting], figures=taken("open_set"))
     yield mistakes(found, most, photos)

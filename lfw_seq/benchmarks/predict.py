@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lfw_seq.benchmarks.epoch import build
 from lfw_seq.benchmarks.timing import Cost, Plan, mean_cost, read_clocks, unavailable
-from lfw_seq.runs.formats import INPUT, write_onnx
+from lfw_seq.runs.formats import INPUT, onnx_bytes
 
 SIZES = (1, 32, 512)
 Engine = Callable[[Tensor], Any]  # rows (B, T, F) to an array of probabilities (B, C)
@@ -59,6 +59,6 @@ def onnx_engines(net: nn.Module, rows: Tensor, threads: int) -> dict[str, Engine
     options.intra_op_num_threads = threads
     with TemporaryDirectory() as folder:
         files = {"ONNX": Path(folder, "float32.onnx"), "ONNX in int8": Path(folder, "int8.onnx")}
-        write_onnx(net, rows, files["ONNX"])
+        files["ONNX"].write_bytes(onnx_bytes(net, rows))
         quantize_dynamic(*files.values())
         return {name: partial(run, InferenceSession(path, options)) for name, path in files.items()}

@@ -7,8 +7,6 @@ import io
 import json
 import warnings
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -70,25 +68,25 @@ def to_onnx(run: TrainedRun) -> bytes:
         import onnx
         import onnxruntime  # noqa: F401  # the check needs it: say so before the work
     try:
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "net.onnx"
-            write_onnx(Probabilities(run.predictor).eval(), torch.rand(2, *run.shape), path)
-            model = onnx.load(str(path))
+        content = onnx_bytes(Probabilities(run.predictor).eval(), torch.rand(2, *run.shape))
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         reason = str(error).split("  [Caused")[0].split("Please")[0].strip()
         raise UsageError(f"format=onnx: this net has no ONNX form ({reason}); use format=torch") from error
+    model = onnx.load_from_string(content)
     onnx.helper.set_model_props(model, {METADATA: metadata(run)})
     return bytes(model.SerializeToString())
 
 
-def write_onnx(net: nn.Module, rows: Tensor, path: str | Path) -> None:
-    """Write a net from rows (B, T, F) to probabilities (B, C), with any B; this exporter needs no package but onnx."""
+def onnx_bytes(net: nn.Module, rows: Tensor) -> bytes:
+    """A net from rows (B, T, F) to probabilities (B, C), with any B; this exporter needs no package but onnx."""
     axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
     names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT], "dynamic_axes": axes}
+    file: Any = io.BytesIO()  # torch 2.13 names only paths, and takes files
     with warnings.catch_warnings():
         for words in LEGACY:
             warnings.filterwarnings("ignore", message=words)
-        torch.onnx.export(net, (rows,), str(path), dynamo=False, **names)
+        torch.onnx.export(net, (rows,), file, dynamo=False, **names)
+    return bytes(file.getvalue())
 
 
 def run_onnx(content: bytes, rows: Tensor) -> NDArray[np.float32]:

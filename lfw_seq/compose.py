@@ -29,6 +29,7 @@ FLAGS |= dict.fromkeys(["-sc", "--shell-completion", "--shell_completion"])
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # of launchers
 EXTRAS |= {"optuna": "optuna", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}  # of modules
 EXTRAS |= {"wandb": "wandb", "mlflow": "mlflow", "gradio": "demo"}
+OTHER_CONFIGS = ("-cd", "--config-dir", "hydra.searchpath")  # which may have groups and keys of their own
 MORE_HELP = "--cfg job prints every key with the choices that were typed; --hydra-help shows Hydra's own words."
 
 
@@ -43,13 +44,17 @@ def ordered(words: list[str]) -> list[str]:
     """The words of a command line with `-m` first, as Hydra wants none between those that have no dash.
 
     Raises:
-        ValueError: a flag is none of Hydra's, or has no such value.
+        ValueError: a flag is none of Hydra's, or has no such value; a key that is added with + stands below none.
     """
     for flag, _, value in (word.partition("=") for word in words if word.startswith("-")):
         if flag not in FLAGS:
             raise ValueError(f"{flag}: no such flag; expected key=value, or one of {', '.join(FLAGS)}")
         if value and (values := FLAGS[flag]) and value not in values:
             raise ValueError(f"{flag}={value}: expected one of {', '.join(values)}")
+    others = any(word.startswith(OTHER_CONFIGS) for word in words)
+    for key in (added[1] for word in words if not others and (added := re.match(r"\++(\w+)[.=]", word))):
+        if key != "hydra" and not (CONF / key).is_dir() and key not in _keys(besides=key):  # nothing would read it
+            raise ValueError(_no_such_key(key))
     return sorted(words, key=lambda word: word not in ("-m", "--multirun"))
 
 
@@ -95,12 +100,7 @@ def describe_config_error(error: Exception) -> str:
     text = str(error) or str(error.__cause__ or type(error).__name__)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
-        keys = _keys(besides=unknown[1])
-        close = difflib.get_close_matches(unknown[1], keys, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        if unknown[1] in keys:  # in a sweep over choices
-            hint = "not every choice has it; "
-        return f"{unknown[1]}: no such key; {hint}--cfg job prints all keys"
+        return _no_such_key(unknown[1])
     choice = re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text)
     if choice and (extra := EXTRAS.get(choice[2])) and choice[1] == "hydra/launcher":
         return f'{choice[1]}={choice[2]}: not installed; pip install -e ".[{extra}]"'
@@ -114,6 +114,15 @@ def describe_config_error(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         text = f"{error.override}: expected key=value; {text.splitlines()[0]}"
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _no_such_key(key: str) -> str:
+    keys = _keys(besides=key)
+    close = difflib.get_close_matches(key, keys, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    if key in keys:  # in a sweep over choices
+        hint = "not every choice has it; "
+    return f"{key}: no such key; {hint}--cfg job prints all keys"
 
 
 def _config() -> tuple[Path, str]:

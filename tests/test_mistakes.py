@@ -115,6 +115,7 @@ train                         | monitor=val/accuracy -> monitor_mode=min: monito
 train                         | seed=99999999999999999999 | split_seed=1.5 | split_seed=null | threads=0 | threads=100000
 train                         | test_mirror=abc | fail_fast=abc | substitute_data=5 | run_dir=null | trial=0 -> \\+sweep=tpe
 train                         | search=5 | seed=0,1 -> Ambiguous value for argument 'seed=0,1' | ~nothing -> 'nothing' does not exist
+train                         | +nothing=1 -> nothing: no such key | ++sead=1 -> sead: no such key; did you mean seed\\?
 train                         | seed -> seed: expected key=value | seed={ -> seed={: expected key=value | =5 -> expected
 train                         | seed=${nothing} -> 'nothing' not found | experiment=nothing -> no such choice; expected one of .*lab
 train                         | hydra.run.dir=file | hydra.run.dir=file/x | hydra.run.dir=loop | hydra.run.dir=/proc/x
@@ -128,6 +129,7 @@ train                         | --nothing -> --nothing: no such flag; expected |
 train                         | --config-name=nothing -> config 'nothing' | --config-dir=no -> no' not found | --resolve -> --cfg
 sweep seed=0,1                | hydra.sweeper.seed=abc -> no such key | hydra.sweeper.params=5 -> hydra.sweeper.params=5: Cannot
 sweep seed=0,1                | hydra.sweeper.max_batch_size=abc -> max_batch_size=abc: .* could not be converted to Integer
+sweep seed=0,1                | +nothing.at.all=1 -> nothing: no such key | hydra/sweeper=optuna -> expected one of basic
 sweep seed=0,1                | hydra.sweep.dir=file | hydra.sweep.dir=/proc/x | hydra.sweep.dir=null -> sweep.dir=null:
 sweep seed=0,1                | hydra.sweep.subdir=/dev/null/x -> /dev/null/x: Not a directory | hydra/sweeper=no -> no such choice
 sweep seed=0,1                | hydra/launcher=no -> no such choice | trainer=cpu,ddp -> leave -m out | data.resiz=1,2 -> no such key
@@ -147,7 +149,7 @@ evaluate                      | against=empty | mistakes=-1 | mistakes=abc | pho
 evaluate                      | threads=0 | threads=abc | split_seed=abc | split_seed=-1 | data.fold=9 | data.fold=abc
 evaluate                      | data.test_size=0 | data.test_size=abc | data.nothing=1 -> no such key | +data.height=5
 evaluate                      | +data.pixel_scale=abc | data=nothing -> no such choice | data=null | data=5 | data.num_folds=1
-evaluate data=folder          | data.root=nowhere -> data.root=nowhere: no such folder | nothing=1 -> nothing: no such key
+evaluate data=folder          | data.root=nowhere -> data.root=nowhere: no such folder | nothing=1 -> nothing: no such key | +nothing=1 -> no such key
 evaluate                      | traceback=abc | out=file -> out=file: cannot be written | out=file/x -> out=file/x: cannot be written
 predict                       | run=nowhere | run=null | images=nowhere -> images=nowhere: no image there; expected
 predict                       | images=empty -> images=empty: no image there; expected | images=null -> no image there
@@ -172,7 +174,8 @@ baselines baseline=logistic   | logistic.C=[-1] -> logistic.C=\\[-1\\]: .* must 
 baselines baseline=majority   | tuning_folds=1 | tuning_folds=abc | refit=abc | seed=abc | seed=99999999999999999999
 baselines baseline=majority   | tuning_folds=999 | split_seed=abc | threads=0
 baselines baseline=majority   | threads=100000 | fail_fast=abc | traceback=abc | monitor=foo | data=null | data.val_size=0
-baselines baseline=majority   | model=lstm -> model: no such key | hydra.run.dir=file/x
+baselines -m                  | hydra/sweeper=optuna -> sweeper=optuna: no such choice; expected one of basic
+baselines baseline=majority   | +nothing=1 -> nothing: no such key | model=lstm -> model: no such key | hydra.run.dir=file/x
 benchmark                     | what=abc | what=null | rounds=0 | rounds=abc | epochs=0 | runs=abc | threads=0
 benchmark                     | nothing=1 -> nothing: no such key | model=nothing -> no such choice
 """

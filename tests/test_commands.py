@@ -57,6 +57,10 @@ def test_traceback_shows_the_traceback(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"data\.val_size=0"):
         invoke("data=synthetic", "data.val_size=0", "traceback=true", monkeypatch=monkeypatch)
+    assert invoke("-m", "data=synthetic", "data.val_size=0,2", "traceback=true", monkeypatch=monkeypatch) == 1
+    printed = capsys.readouterr()
+    assert set(re.findall(r"^lfw_seq\.cli\.UsageError: data\.val_size=(\d)", printed.err, re.MULTILINE)) == {"0", "2"}
+    assert "0 finished, 2 not" in printed.out
 
 
 ONE_STEP = ("data.batch_size=200", "trainer.max_epochs=1")

@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -137,6 +138,8 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
         return None
     except Exception as error:
         print(f"{label}: failed, {describe(error)}", file=sys.stderr, flush=True)
+        if cfg.traceback is True:
+            traceback.print_exception(error)
         failures[folder.name] = describe(error)
         _keep_failure(folder, experiment, error)
         if cfg.fail_fast:

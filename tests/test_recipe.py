@@ -81,18 +81,23 @@ class Watch(Callback):
         self.weights: list[Tensor] = []
         self.rates: list[float] = []
         self.validated: list[Tensor] = []
+        self.steps = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        self.weights.append(pl_module.state_dict()["predictor.net.layer.weight"].clone())
+        if trainer.global_step > self.steps:  # with accumulated gradients most batches bring no step
+            self.weights.append(pl_module.state_dict()["predictor.net.layer.weight"].clone())
+        self.steps = trainer.global_step
 
     def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         self.validated.append(pl_module.state_dict()["predictor.net.layer.weight"].clone())
 
 
-def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9) -> tuple[Classifier, Watch, Trainer]:
+def fit(
+    folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9, accumulate: int = 1
+) -> tuple[Classifier, Watch, Trainer]:
     """A small training to epoch `epochs` of four with the whole recipe, saved at its end."""
     seed_everything(0)
     augment = Augment(GRAY, 3, 0.5, 0.1, 10, 0.1, 0.1, 0.1, 0.5, 0.5, 0.4)
@@ -116,6 +121,7 @@ def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9)
         enable_progress_bar=False,
         enable_model_summary=False,
         gradient_clip_val=1.0,
+        accumulate_grad_batches=accumulate,
         num_sanity_val_steps=0,
         callbacks=[Resume(0), WeightAverage(decay), watch, Stop()],
     )
@@ -123,17 +129,18 @@ def fit(folder: Path, epochs: int, ckpt: Path | None = None, decay: float = 0.9)
     return model, watch, trainer
 
 
-def test_the_average_is_validated_kept_and_left_behind(tmp_path: Path) -> None:
-    model, watch, _ = fit(tmp_path, 4)
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 3), (2, 2)])
+def test_the_average_is_validated_kept_and_left_behind(tmp_path: Path, accumulate: int, steps: int) -> None:
+    model, watch, _ = fit(tmp_path, 4, accumulate=accumulate)
     checkpoint = torch.load(tmp_path / "4.ckpt", weights_only=True)
     average, averages = torch.zeros(3, 6), []
     for step, weight in enumerate(watch.weights, start=1):
         decay = min(0.9, (1 + step) / (10 + step)) if step > 1 else 0.0
         average = decay * average + (1 - decay) * weight
         averages.append(average)
-    assert len(averages) == 12
+    assert len(averages) == 4 * steps  # it counts the optimizer's, not batches
     for epoch, validated in enumerate(watch.validated):
-        assert torch.allclose(validated, averages[3 * epoch + 2], atol=1e-6)
+        assert torch.allclose(validated, averages[steps * (epoch + 1) - 1], atol=1e-6)
     assert torch.allclose(checkpoint["state_dict"]["predictor.net.layer.weight"], average, atol=1e-6)
     assert torch.equal(checkpoint["current_model_state"]["predictor.net.layer.weight"], watch.weights[-1])
     assert torch.equal(

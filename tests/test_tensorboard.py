@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -199,6 +200,18 @@ def test_display_changes_no_number_not_even_after_a_kill(
         events = EventAccumulator(str(tmp_path / "again" / stage))
         events.Reload()
         assert [event.step for event in events.Scalars("curves/1_loss")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("precision", "named"), [("32-true", {"train/gradient_norm"}), ("16-mixed", set())])
+def test_scaled_gradients_have_no_norm(
+    config: Compose, monkeypatch: pytest.MonkeyPatch, precision: str, named: set[str]
+) -> None:
+    kept: list[dict[str, float]] = []
+    monkeypatch.setattr(Trainer, "precision", precision)  # without a graphics card Lightning trains in bf16-mixed
+    monkeypatch.setattr(Scalars, "on_train_epoch_end", lambda self, *_: kept.append(self.values))
+    display = "+display.scalars._target_=lfw_seq.training.callbacks.scalars.Scalars"
+    train(config(*SMALL, "trainer.max_epochs=1", "logger=none", display))
+    assert [values.keys() for values in kept] == [named | {"train/images_per_second"}]
 
 
 VARIANTS = [*(f"model={path.stem}" for path in sorted((ROOT / "conf" / "model").glob("*.yaml"))), "data.order=columns"]

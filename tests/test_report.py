@@ -72,9 +72,9 @@ def test_configurations_differ_by_more_than_seeds_paths_and_devices(tmp_path: Pa
 
 
 def test_values_keep_their_digits_their_dot_and_their_order(tmp_path: Path) -> None:
-    values = [".5", "./5", "0.12345678901", 1e-7, 10, 9, None, True]
+    values = [".5", "./5", "../5", "0.12345678901", 1e-7, 10, 9, None, True]
     made = sweep(tmp_path, *((0.5, {"model__pooling": value}) for value in values))
-    texts = ["1e-07", "0.12345678901", ".5", "9", "10", "./5", "null", "true"]
+    texts = ["1e-07", "0.12345678901", ".5", "9", "10", "../5", "./5", "null", "true"]
     assert list(made.settings["model.pooling"]) == texts
     assert labels(made)[:2] == ["pooling=1e-07", "pooling=0.123457"]
 

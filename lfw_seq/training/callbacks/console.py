@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from typing import Any
 
@@ -12,6 +13,8 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 log = logging.getLogger(__name__)
 
 SHOWN = {"train/loss": "loss", "val/loss": "val", "val/accuracy": "acc", "val/macro_f1": "f1"}  # fits 80 columns
+
+Tqdm.set_lock(threading.RLock())  # its own is for several processes, and Python names it as leaked by a killed worker
 
 
 class Console(TQDMProgressBar):

@@ -13,7 +13,7 @@ import pytest
 
 from lfw_seq.runs import folder as runs
 
-from .conftest import SMALL, command
+from .conftest import SMALL, command, save_face
 
 SWEEP = ("-m", *SMALL, "seed=0,1,2", "hydra.sweep.dir=sweep")
 
@@ -48,6 +48,43 @@ def test_a_full_disk_fails_jobs_by_name_and_with_room_the_sweep_goes_on(tmp_path
     assert f"{3 - len(named)} finished, {len(named)} not" in full
     assert room.count("finished before") == 3 - len(named)
     assert room.splitlines()[-3:] == [f"3 finished, 0 not, in {tmp_path / 'sweep'}", "status 0", "3"]
+
+
+COMMANDS = """
+import os, sys
+import pytest
+from tests.conftest import SMALL, invoke
+train = ("train", *SMALL, "hydra.run.dir=disk/run")
+others = ("predict run=run images=face.png format=csv out=disk/old", "export run=run format=torch out=disk/old",
+          "report sweep=run out=disk/report")
+for module, *words in (train, train, *map(str.split, others)):
+    print(invoke(*words, module=module, monkeypatch=pytest.MonkeyPatch()), file=sys.stderr, flush=True)
+    os.system("[ -e disk/zeros ] || { rm -r disk/run; cat /dev/zero > disk/zeros; } 2> /dev/null")
+"""
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_each_command_ends_in_one_line_and_old_files_are_whole(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    save_face(tmp_path / "face.png", 1)
+    (tmp_path / "commands.py").write_text(COMMANDS)
+    (tmp_path / "disk").mkdir()
+    script = f"""
+        export PYTHONPATH={Path(__file__).parents[1]}
+        mount -t tmpfs -o size=128k tmpfs disk
+        mkdir disk/report; echo old > disk/old; echo old > disk/report/report.html
+        {sys.executable} commands.py 2>&1 > /dev/null
+        cat disk/old disk/report/report.html; ls -A disk disk/report | grep -v run
+    """
+    said, full = in_own_mounts(script, tmp_path).splitlines(), "No space left on device"
+    assert re.fullmatch(rf"error: {tmp_path}/disk/run/checkpoints/(best|last)\.ckpt: {full}", said[0])
+    assert said[1:] == [
+        "2",
+        *(f"error: hydra.run.dir={tmp_path}/disk/run: expected a folder that can be written: {full}", "2"),
+        *(f"error: out=disk/old: cannot be written ({full}); choose another file", "2") * 2,
+        *(f"error: out=disk/report: {full}; choose another folder with out=...", "2"),
+        *("old", "old", "disk:", "old", "report", "zeros", "", "disk/report:", "report.html"),
+    ]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

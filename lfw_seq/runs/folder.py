@@ -60,7 +60,7 @@ def claimed(folder: Path, name: str) -> Iterator[None]:
         raise UsageError(f"{folder} holds files that are no run of lfw_seq: choose another hydra.run.dir")
     folder.mkdir(parents=True, exist_ok=True)
     empty = not any(path.suffix != ".log" for path in folder.iterdir())
-    with (folder / LOCK).open("a+") as lock:
+    with (folder / LOCK).open("ab+", buffering=0) as lock:  # a full disk is then met once, not at the end again
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, however it does
         except BlockingIOError:
@@ -77,17 +77,19 @@ def claimed(folder: Path, name: str) -> Iterator[None]:
                         path.unlink()
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.strerror and not error.filename:
+                error.filename = str(folder)  # Python names no file where a write fails
             with suppress(OSError):  # a full disk
                 write_failure(folder, name, error)
             raise
 
 
-def _own(folder: Path, lock: IO[str], name: str) -> None:
+def _own(folder: Path, lock: IO[bytes], name: str) -> None:
     """Write the experiment's hash into the lock, unless the folder belongs to another run."""
     if read_result(folder):
         raise UsageError(f"{folder} holds a finished run: choose another hydra.run.dir, or remove it")
     lock.seek(0)
-    owner = lock.read()
+    owner = lock.read().decode()
     if owner not in ("", name) and (folder / "checkpoints").is_dir():
         raise UsageError(
             f"{folder} holds an unfinished run of other settings: choose another hydra.run.dir, or remove it"
@@ -96,8 +98,7 @@ def _own(folder: Path, lock: IO[str], name: str) -> None:
     for draft in folder.rglob(".*.draft"):  # of a killed process
         draft.unlink(missing_ok=True)
     lock.truncate(0)
-    lock.write(name)
-    lock.flush()
+    lock.write(name.encode())
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from lfw_seq import cli
 from lfw_seq.cli import UsageError, check_choice, check_whole, printable
 from lfw_seq.runs.folder import csv_text, write_text
+from lfw_seq.runs.record import UNKNOWN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from lfw_seq.runs.checkpoint import TrainedRun
 
 Prediction = dict[str, Any]
-UNKNOWN = "unknown"
 UNREADABLE_STATUS = 1
 
 

@@ -17,26 +17,37 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from lfw_seq.cli import CONF, UsageError
-from lfw_seq.demo import demo, draw_face, read
-from lfw_seq.runs.checkpoint import load_run
+from lfw_seq.demo import demo, draw_photo
+from lfw_seq.evaluation.reading import Reading, draw, read
+from lfw_seq.runs.checkpoint import TrainedRun, load_run
 
 from .browser import CHROMIUM, Browser
 from .conftest import command
 
 
+def read_photo(run: TrainedRun, path: Path, threshold: float = 0) -> Reading:
+    return read(run.predictor, run.preprocessing, run.class_names, run.preprocessing.image(path), threshold)
+
+
 def test_after_each_row_the_probabilities_are_those_of_the_rows_read(run: Path, tmp_path: Path) -> None:
     back = load_run(run)
-    path = draw_face(back, 3, tmp_path)
-    reading = read(back, path, 0.9)
+    path = draw_photo(back, 3, tmp_path)
+    reading = read_photo(back, path, 0.9)
     image = back.preprocessing.image(path)
     whole = back.probabilities(image[None])[0]
     assert np.allclose(reading.probabilities[-1], whole, atol=1e-6)
     assert reading.probabilities.shape == (50, 7)
     assert np.allclose(reading.probabilities.sum(axis=1), 1, atol=1e-5)
     assert len({tuple(row) for row in reading.probabilities.round(6).tolist()}) == 50
-    assert reading.face.shape == reading.saliency.shape == reading.row.shape == (50, 37)
+    assert reading.face.shape == (50, 37, 3)
+    assert reading.saliency.shape == reading.row.shape == (50, 37)
     assert (reading.row == np.arange(50)[:, None]).all()
-    assert {name: len(means) for name, means in reading.gates.items()} == {"forget": 50, "input": 50, "output": 50}
+    assert {name: means.shape for name, means in reading.gates.items()} == dict.fromkeys(
+        ("forget", "input", "output"), (2, 50)
+    )
+    (alone,), (before, after) = (draw([reading], rows, 50) for rows in ([25], [10, 25]))
+    assert np.array_equal(after, alone)  # nothing of a picture is left in the next
+    assert not np.array_equal(before, after)
     assert reading.answer(50) == f"after 50 of 50 rows: unknown, {whole.max():.2f}"
 
 
@@ -93,7 +104,7 @@ def test_on_the_page_names_change_as_rows_are_read(run: Path, tmp_path: Path, br
             time.sleep(0.2)
         browser.open(f"http://127.0.0.1:{port}/")
         back = load_run(run)
-        first, second = (read(back, draw_face(back, number, tmp_path), 0) for number in (0, 7))
+        first, second = (read_photo(back, draw_photo(back, number, tmp_path)) for number in (0, 7))
         assert first.answer(50) != second.answer(50)
         for reading, rows, before in (
             (first, 50, "true"),

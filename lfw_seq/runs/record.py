@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lfw_seq.data.module import FaceRows
 
 PREDICTIONS = "predictions.csv"
+UNKNOWN = "unknown"  # where a threshold gives no name
 GUARDED = tuple(f"'{sign}" for sign in runs.FORMULA)  # see csv_text
 PACKAGES = ("lfw_seq", "torch", "lightning", "torchmetrics", "scikit-learn", "hydra-core", "numpy", "pillow")
 

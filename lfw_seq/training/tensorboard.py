@@ -1,7 +1,7 @@
 """TensorBoard by epoch: train and val have a folder each and the same tags, so that they share a chart.
 
-It sorts charts by name: `curves` come first, numbered in the order of reading, then `metrics`. The folder `test` has
-figures, texts and the final numbers that HPARAMS compares, under their names in result.json.
+It sorts charts and columns by name: they are numbered in the order of reading, `curves` come first, then `metrics`. The
+folder `test` has figures, texts and the final numbers that HPARAMS compares.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 RESULTS = ("loss", "accuracy", "macro_f1")
 CURVES = (*RESULTS, "lr", "images_per_second")
-TAGS = {name: f"curves/{place}_{name}" for place, name in enumerate(CURVES, 1)}
+NUMBERED = {name: f"{place}_{name}" for place, name in enumerate(CURVES, 1)}
 
 
 class EpochLogger(TensorBoardLogger):
@@ -48,9 +48,10 @@ class EpochLogger(TensorBoardLogger):
         for name, value in metrics.items():
             stage, _, metric = name.partition("/")
             if metric in RESULTS and self.fitted:
-                self.writer("test").add_scalar(name, value, self.epoch)
+                self.writer("test").add_scalar(f"{stage}/{NUMBERED[metric]}", value, self.epoch)
             elif metric and not self.fitted:
-                self.writer(stage).add_scalar(TAGS.get(metric, f"metrics/{metric}"), value, self.epoch)
+                tag = f"curves/{NUMBERED[metric]}" if metric in NUMBERED else f"metrics/{metric}"
+                self.writer(stage).add_scalar(tag, value, self.epoch)
 
     def save(self) -> None:
         """Write no hparams.yaml: the config is in .hydra."""

@@ -1,18 +1,24 @@
 """Figures for TensorBoard: how a net recognizes people, and how it reads."""
 
+import io
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pandas as pd
 import torch
 from lightning import Callback, Trainer
 from matplotlib.figure import Figure
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
-from lfw_seq.cli import check_whole
+from lfw_seq.cli import UsageError, check_whole
 from lfw_seq.data.module import FaceRows
 from lfw_seq.data.sequences import pictures
-from lfw_seq.evaluation import figures, rows
+from lfw_seq.evaluation import figures, reading, rows
 from lfw_seq.evaluation.drawing import curves, short
+from lfw_seq.runs.checkpoint import Preprocessing
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.tensorboard import writer_of
 
@@ -40,6 +46,8 @@ class Figures(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Draw the test images."""
         self._draw(trainer, pl_module, "test", pl_module.trained_epochs)
+        if (writer := writer_of(trainer, "test")) is not None and "test" in pl_module.probabilities:
+            write_reading(writer, pl_module, pl_module.trained_epochs)
 
     def _draw(self, trainer: Trainer, model: Classifier, stage: str, step: int) -> None:
         writer, data = writer_of(trainer, stage), trainer.datamodule  # type: ignore[attr-defined]
@@ -48,6 +56,18 @@ class Figures(Callback):
                 for draw in (draw_predictions, draw_reading):
                     for name, figure in draw(model, data, stage):
                         writer.add_figure(f"plots/{name}", figure, step)
+
+
+def write_reading(writer: SummaryWriter, model: Classifier, step: int) -> None:
+    """A drawn face, never a photo, as it is read: an animated picture, which a `SummaryWriter` cannot add."""
+    prepare, names = Preprocessing(**model.metadata["preprocessing"]), model.metadata["class_names"]
+    with suppress(UsageError):  # no face is drawn as small or as large
+        face = reading.draw_face(prepare, len(names), model.metadata["config"]["data"].get("seed", 0))
+        gif = reading.animate([reading.read(model.predictor, prepare, names, face)])
+        width, height = Image.open(io.BytesIO(gif)).size
+        picture = Summary.Image(encoded_image_string=gif, width=width, height=height, colorspace=3)
+        assert writer.file_writer is not None  # add_figure opened it
+        writer.file_writer.add_summary(Summary(value=[Summary.Value(tag="plots/reading", image=picture)]), step)
 
 
 def draw_predictions(model: Classifier, data: FaceRows, stage: str) -> Drawn:

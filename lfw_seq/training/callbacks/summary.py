@@ -22,13 +22,15 @@ from lfw_seq.training.tensorboard import RESULTS, writer_of
 
 log = logging.getLogger(__name__)
 
+GROUPS = ("augment", "data", "experiment", "model", "optimizer", "schedule")
 SPRITE = 32  # pixels a side at most: TensorBoard lays the pictures out in float64, and shows them as small
 
 
 class Summary(Callback):
     """Writes the settings when training starts, so that a run that never ends has them, and the result at the end.
 
-    Columns are not declared: TensorBoard then takes them from all runs, and shows first what differs between them.
+    Columns are not declared: TensorBoard then takes them from all runs, and shows five: what differs between runs, then
+    by name, capitals before small letters.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
@@ -56,8 +58,12 @@ class Summary(Callback):
 
 
 def settings(config: dict[str, Any], chosen: dict[str, str]) -> dict[str, float | str]:
-    """The choices of config groups, and by dotted key what changes a run's numbers; of callbacks only numbers."""
-    found: dict[str, float | str] = {group: name for group, name in chosen.items() if group in config}
+    """The choices of config groups, and by dotted key what changes a run's numbers; of callbacks only numbers.
+
+    A choice has a capital, as `Model`, and so comes before keys; one that was not made is there too, or a sweep over it
+    and `null` would not differ.
+    """
+    found: dict[str, float | str] = {name.capitalize(): chosen.get(name, "None") for name in GROUPS if chosen}
     for key, value in flat(config).items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         shown = "._" not in key and not is_under(key, (*NO_SETTINGS, "callbacks.resume"))

@@ -20,11 +20,13 @@ from omegaconf import OmegaConf
 
 from lfw_seq import CONF
 from lfw_seq.cli import UsageError
+from lfw_seq.data.faces import Faces
 from lfw_seq.runs import folder as runs
+from lfw_seq.sweeps import jobs
 from lfw_seq.train import train
 from lfw_seq.training.callbacks.core import CheckpointFiles
 
-from .conftest import SMALL, Compose, command
+from .conftest import SMALL, Compose, command, invoke, save_face
 
 # short epochs, and every state that a resumed run must take up: plateau, early stopping, dropout, order
 SWEEP = (
@@ -176,11 +178,17 @@ def test_a_run_that_cannot_keep_its_checkpoints_fails_with_that(
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) < 5  # it does not train on regardless
 
 
-def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(config: Compose, tmp_path: Path) -> None:
+def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(
+    config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train(config(*SMALL))
     (tmp_path / "run" / "result.json").unlink()
     with pytest.raises(UsageError, match="unfinished run of other settings"):
         train(config(*SMALL, "seed=1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Faces, "fingerprint", "another")
+        with pytest.raises(UsageError, match="unfinished run on other photos: put them back"):
+            train(config(*SMALL))
     assert train(config(*SMALL))["status"] == "complete"
 
 
@@ -229,6 +237,34 @@ def test_names_tell_jobs_and_sweeps_apart(tmp_path: Path) -> None:
     again = command(*words[:2], "optimizer.lr=0.1", *words[3:], f"hydra.sweep.dir={sweep}", cwd=tmp_path)
     assert again.stdout.count("finished before") == 2
     assert "2 finished, 0 not" in again.stdout  # those of this start alone
+
+
+def test_photos_that_changed_make_other_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for index in range(16):
+        save_face(tmp_path / "faces" / "AB"[index % 2] / f"{index}.png", index + 1, (40, 50))
+    words = ("-m", "data=folder", "data.root=faces", "baseline=majority", "hydra.sweep.dir=sweep")
+
+    def sweep() -> int:
+        """How many jobs had finished before."""
+        jobs.fingerprint_now.cache_clear()
+        assert invoke(*words, module="baselines", monkeypatch=monkeypatch) == 0
+        return capsys.readouterr().out.count("finished before")
+
+    assert [sweep(), sweep()] == [0, 1]
+    (tmp_path / "faces" / "A" / "0.png").rename(tmp_path / "taken")
+    assert [sweep(), sweep()] == [0, 1]
+    results = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/result.json")}
+    (digits,) = {result["config_hash"][:6] for result in results.values()}
+    (new,) = results.keys() - {f"job-{digits}"}
+    assert new == f"photos={results[new]['data']['fingerprint'][:6]}-{digits}"
+    (tmp_path / "taken").rename(tmp_path / "faces" / "A" / "0.png")
+    assert sweep() == 1  # the first one
+    (tmp_path / "faces").rename(tmp_path / "gone")
+    assert sweep() == 1  # there is nothing to compare
+    assert len(list(tmp_path.glob("sweep/*/result.json"))) == 2
 
 
 def test_data_homes_and_devices_are_other_experiments(config: Compose) -> None:

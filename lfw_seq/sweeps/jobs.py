@@ -4,6 +4,8 @@ All of it lives in the task and in a Hydra callback, so that it holds with every
 """
 
 import hashlib
+import inspect
+import json
 import logging
 import os
 import re
@@ -21,9 +23,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq.cli import NewFolders, UsageError, describe, stop
+from lfw_seq.cli import NewFolders, UsageError, configuring, describe, stop
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps.progress import count_jobs, time_left
 
@@ -69,18 +72,48 @@ def sweep_dir(keys: str) -> str:
 def job_name(keys: str, *, _root_: DictConfig) -> str:
     """The folder of a sweep's job: what differs and six digits of its experiment's hash.
 
-    A folder of the same experiment that stands there under another name, from a sweep over other keys, is taken up.
+    A folder of the same experiment that stands there under another name, from a sweep over other keys, is taken up;
+    where its photos have changed since it finished, there is a new one.
     """
     cfg = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
-    experiment = runs.config_hash(cfg)
+    experiment, photos = runs.config_hash(cfg), ""
     digits = experiment[:6]
     with suppress(OSError):
         for folder in sorted(Path(_root_.hydra.sweep.dir).glob(f"*-{digits}")):
             if runs.read_owner(folder) == experiment:
-                return folder.name
+                photos = other_photos(folder, cfg)
+                if not photos:
+                    return folder.name
     values = dict(word.lstrip("+").split("=", 1) for word in _root_.hydra.overrides.task if "=" in word)
     differing = [f"{key.rpartition('.')[2]}={values[key]}" for key in keys.split(",") if key in values]
+    if photos:
+        differing.insert(0, f"photos={photos[:6]}")
     return f"{_file_name(','.join(differing) or 'job')}-{digits}"
+
+
+def other_photos(folder: Path, cfg: DictConfig) -> str:
+    """The fingerprint of the photos there are now; empty where the finished run in the folder had it, or none is."""
+    if "cache_dir" not in (cfg.get("data") or ()):  # drawn faces
+        return ""
+    try:
+        result = runs.read_result(folder)
+        now = fingerprint_now(json.dumps(runs.to_plain(cfg.data) | {"download": False})) if result else ""
+    except UsageError:  # they cannot be had, and nothing compared
+        return ""
+    return now if result and now != result["data"]["fingerprint"] else ""
+
+
+@cache
+def fingerprint_now(data: str) -> str:
+    """The fingerprint of the faces that the config's keys of `data`, as JSON, give.
+
+    Raises:
+        UsageError: they give none.
+    """
+    with configuring():
+        keys = json.loads(data)
+        source = get_object(keys["_target_"])
+        return str(source(**{key: keys[key] for key in inspect.signature(source).parameters}).load().fingerprint)
 
 
 def _file_name(text: str) -> str:

@@ -35,14 +35,20 @@ def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> t
     """Where the run begins: the checkpoint it was interrupted at, or `ckpt_path`, and the epochs trained by then.
 
     A damaged one of its own is passed over.
+
+    Raises:
+        UsageError: the run was interrupted on other photos, or `ckpt_path` is none that it can go on from.
     """
     path = folder / "checkpoints" / "last.ckpt"
     if path.exists():
         try:
-            epochs = int(open_checkpoint(path)["epoch"]) + 1
+            checkpoint = open_checkpoint(path)
         except UsageError as error:
             log.warning("%s: starting again", error)
         else:
+            if (checkpoint.get(METADATA) or {}).get("fingerprint") != classifier.metadata["fingerprint"]:
+                raise UsageError(f"{folder} holds an unfinished run on other photos: put them back, or remove the run")
+            epochs = int(checkpoint["epoch"]) + 1
             log.info("Going on after epoch %s of an interrupted run", epochs)
             return path, epochs
     if cfg.ckpt_path is None:

@@ -1,19 +1,23 @@
 """Tests never download: LFW is read where it is on disk, and else its tests are skipped, or fail with --require-lfw."""
 
+import functools
 import importlib
 import logging
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -45,6 +49,29 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("LFW_SEQ_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quick_hydra() -> Iterator[None]:
+    """Spare most of Hydra's time, half a minute over all tests; seen in hydra-core 1.3.8, OmegaConf 2.3.1.
+
+    A command composes its config twice, the first time for hydra.mode, which nothing here sets; and each time it reads
+    its files of YAML in Python.
+    """
+    load = OmegaConf.load
+
+    @functools.cache
+    def dump(path: str, changed: int) -> bytes:
+        return pickle.dumps(load(path))
+
+    def load_again(file: Any) -> Any:
+        path = Path(file if isinstance(file, str | Path) else file.name).absolute()
+        return pickle.loads(dump(str(path), path.stat().st_mtime_ns))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", lambda *args, **kwargs: None)
+        patch.setattr(OmegaConf, "load", load_again)
+        yield
+
+
 @pytest.fixture
 def lfw_home(request: pytest.FixtureRequest) -> Path:
     """A data home with the real photos."""
@@ -56,24 +83,35 @@ def lfw_home(request: pytest.FixtureRequest) -> Path:
     pytest.skip("no LFW on disk")
 
 
+def composed(name: str, *overrides: str) -> DictConfig:
+    """A command's config."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Compose:
     """Compose conf/train.yaml with overrides, for a run folder of the test's own."""
-
-    def composed(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", [f"run_dir={tmp_path / 'run'}", *overrides])
-
-    return composed
+    return functools.partial(composed, "train", f"run_dir={tmp_path / 'run'}")
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on drawn faces, shared by the tests that only read it."""
-    folder = tmp_path_factory.mktemp("shared") / "run"
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        train(compose("train", [f"run_dir={folder}", *SMALL]))
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Train in small with more words, once for the same ones; the run's folder, for tests that only read it."""
+
+    @functools.cache
+    def folder(*words: str) -> Path:
+        run = tmp_path_factory.mktemp("trained") / "run"
+        train(composed("train", f"run_dir={run}", *SMALL, *words))
+        return run
+
     return folder
+
+
+@pytest.fixture(scope="session")
+def run(trained: Callable[..., Path]) -> Path:
+    """A finished run on drawn faces, shared by the tests that only read it."""
+    return trained()
 
 
 @pytest.fixture

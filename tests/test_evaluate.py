@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from PIL import Image
 from sklearn import metrics as sk
 
-from lfw_seq.cli import CONF, UsageError
+from lfw_seq.cli import UsageError
 from lfw_seq.data.synthetic import Synthetic
-from lfw_seq.evaluate import evaluate
+from lfw_seq.evaluate import evaluate, is_reproduced
 from lfw_seq.evaluation import sections, text
 from lfw_seq.evaluation.predictions import FACES, OTHER, OWN, Predictions, collect
 from lfw_seq.evaluation.scorecard import halves, scorecard
@@ -29,7 +29,7 @@ from lfw_seq.runs import record
 from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, command, save_face
+from .conftest import SMALL, Compose, command, composed, save_face
 from .test_lfw import draw_lfw
 
 Ask = Callable[..., DictConfig]
@@ -42,11 +42,23 @@ FILES = {"evaluation.json", "report.html", *(f"{n}.png" for n in PICTURES), *(f"
 def asked(run: Path, tmp_path: Path) -> Ask:
     """Compose conf/evaluate.yaml for the shared run and a folder of the test's own."""
 
-    def composed(*overrides: str, of: Path = run) -> DictConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("evaluate", [f"run='{of}'", f"out='{tmp_path / 'out'}'", *overrides])
+    def ask(*overrides: str, of: Path = run) -> DictConfig:
+        return composed("evaluate", f"run='{of}'", f"out='{tmp_path / 'out'}'", *overrides)
 
-    return composed
+    return ask
+
+
+@pytest.fixture(scope="module")
+def evaluated(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """The evaluation of the shared run, with its pictures, and the folder it is in."""
+    out = tmp_path_factory.mktemp("evaluated")
+    return evaluate(composed("evaluate", f"run='{run}'", f"out='{out}'")), out
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make figures, but not their pixels, which take two thirds of an evaluation."""
+    monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)
 
 
 @pytest.fixture
@@ -82,10 +94,11 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_training_runs_metrics_come_out_to_the_last_digit(run: Path, asked: Ask, tmp_path: Path) -> None:
-    before = (run / "result.json").read_bytes(), {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    result = evaluate(asked())
-    trained = json.loads(before[0])["metrics"]
+def test_the_training_runs_metrics_come_out_to_the_last_digit(
+    run: Path, evaluated: tuple[dict[str, Any], Path]
+) -> None:
+    result, out = evaluated
+    trained = json.loads((run / "result.json").read_bytes())["metrics"]
     measured = {name for name in trained if name.startswith(("val/", "test/"))}
     assert {f"{stage}/{name}" for stage in ("val", "test") for name in ("loss", "accuracy", "macro_f1")} < measured
     assert {name: result["metrics"][name] for name in measured} == {name: trained[name] for name in measured}
@@ -94,9 +107,9 @@ def test_the_training_runs_metrics_come_out_to_the_last_digit(run: Path, asked: 
     assert result["majority"]["rate"] == trained["majority_rate"]
     assert result["predicted_people"] == trained["predicted_classes"]
     assert result["calibration"]["nll"] == pytest.approx(trained["test/loss"])
-    assert (tmp_path / "out" / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
-    assert before[1] == {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert (out / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    assert {path.name for path in out.iterdir()} == FILES
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in out.glob("*.png"))
     assert "  No strangers among these images: the open set is not measured." in result["lines"]
     assert "accuracy" in result["lines"][1]
     assert "majority rate" in result["lines"][2]
@@ -121,15 +134,15 @@ def test_the_training_runs_metrics_come_out_to_the_last_digit(run: Path, asked: 
 def test_other_runs_come_out_too(config: Compose, asked: Ask, tmp_path: Path, change: str) -> None:
     words = [word for word in SMALL if "hidden_size" not in word or "model=row_conv" not in change]
     train(config(*words, "trainer.max_epochs=1", *change.split()))
-    result = evaluate(asked("mistakes=0", of=tmp_path / "run"))
-    assert result["reproduced"] is True
-    assert len(result["by_step"]) == min(25, max(result["by_step"]))
+    found = collect(asked(of=tmp_path / "run"))
+    assert is_reproduced(found) is True
+    assert len(found.by_step) == min(25, max(found.by_step))
     if "precision" not in change:  # elsewhere the last bits may turn a prediction
-        assert list(result["by_step"].values())[-1] == pytest.approx(result["metrics"]["test/accuracy"], abs=1e-6)
+        assert list(found.by_step.values())[-1] == pytest.approx(found.metrics["test/accuracy"], abs=1e-6)
 
 
-def test_numbers_agree_with_scikit_learn(run: Path, asked: Ask, tmp_path: Path) -> None:
-    result = evaluate(asked())
+def test_numbers_agree_with_scikit_learn(run: Path, evaluated: tuple[dict[str, Any], Path]) -> None:
+    result, out = evaluated
     files, truth, rows, names = record.read_predictions(run / "predictions.csv")
     scores = np.array(rows)
     predicted = scores.argmax(axis=1)
@@ -144,10 +157,10 @@ def test_numbers_agree_with_scikit_learn(run: Path, asked: Ask, tmp_path: Path) 
             assert result[group][mine] == pytest.approx(table[name][theirs], abs=1e-9)
     balanced = sk.balanced_accuracy_score(truth, predicted)
     assert result["balanced_accuracy"]["value"] == pytest.approx(balanced, abs=1e-9)
-    matrix = [list(map(int, list(row.values())[1:])) for row in read(tmp_path / "out" / "confusion.csv")]
+    matrix = [list(map(int, list(row.values())[1:])) for row in read(out / "confusion.csv")]
     assert matrix == sk.confusion_matrix(truth, predicted, labels=range(7)).tolist()
-    assert [float(row["share"]) for row in read(tmp_path / "out" / "cmc.csv")] == result["cmc"]
-    assert len(files) == sum(int(row["images"]) for row in read(tmp_path / "out" / "reliability.csv"))
+    assert [float(row["share"]) for row in read(out / "cmc.csv")] == result["cmc"]
+    assert len(files) == sum(int(row["images"]) for row in read(out / "reliability.csv"))
 
 
 def test_a_person_without_an_image_has_no_recall_and_no_auc() -> None:
@@ -262,29 +275,28 @@ def test_another_split_or_source_is_named(asked: Ask, copy: Path) -> None:
         evaluate(asked("data=synthetic", "data.num_people=3", "data.num_images=140"))
 
 
-def test_two_runs_compared(run: Path, config: Compose, asked: Ask, tmp_path: Path) -> None:
-    train(config(*SMALL, "seed=5", "trainer.max_epochs=4"))
-    result = evaluate(asked(f"against={tmp_path / 'run'}"))
+def test_two_runs_compared(run: Path, trained: Callable[..., Path], asked: Ask, tmp_path: Path) -> None:
+    against = trained("seed=5", "trainer.max_epochs=4")
+    result = evaluate(asked(f"against={against}"))
     pair = result["comparison"]
     assert pair["only_run"] + pair["only_against"] + pair["both"] + pair["neither"] == 28
     rows = read(tmp_path / "out" / "comparison.csv")
-    first, second = (
-        {row["file"]: row for row in read(folder / "predictions.csv")} for folder in (run, tmp_path / "run")
-    )
+    first, second = ({row["file"]: row for row in read(folder / "predictions.csv")} for folder in (run, against))
     assert {row["file"] for row in rows} == {f for f in first if first[f]["predicted"] != second[f]["predicted"]}
     assert sum(row["right"] == "run" for row in rows) == pair["only_run"]
     assert (tmp_path / "out" / "confusion_against.png").is_file()
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<img ") == len(PICTURES) + 3  # both confusions, both curves of each person, one learning curve
     assert f"against {pair['accuracy'][1]['value']:.3f} [" in page  # both with their interval
-    train(config(*SMALL, "split_seed=1", "trainer.max_epochs=1", f"run_dir={tmp_path / 'other'}"))
     with pytest.raises(UsageError, match="tested on other images"):
-        evaluate(asked(f"against={tmp_path / 'other'}"))
+        evaluate(asked(f"against={trained('split_seed=7')}"))
 
 
-def test_a_run_without_a_checkpoint_has_its_predictions(run: Path, asked: Ask, tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_has_its_predictions(
+    run: Path, asked: Ask, tmp_path: Path, evaluated: tuple[dict[str, Any], Path]
+) -> None:
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
-    result, whole = evaluate(asked(of=tmp_path / "run")), evaluate(asked())
+    result, whole = evaluate(asked(of=tmp_path / "run")), evaluated[0]
     for key in ("people", "verification", "accuracy", "majority", "cmc"):
         assert result[key] == whole[key]
     assert result["calibration"]["nll"] == pytest.approx(whole["calibration"]["nll"])
@@ -337,12 +349,15 @@ def test_the_page_begins_with_how_the_run_was_made(run: Path, copy: Path, asked:
         assert word in page
 
 
-def test_no_photo_unasked_and_no_formula_in_a_csv(run: Path, asked: Ask, tmp_path: Path) -> None:
-    evaluate(asked())
-    page = (tmp_path / "out" / "report.html").read_text()
+def test_no_photo_unasked_and_no_formula_in_a_csv(
+    run: Path, asked: Ask, tmp_path: Path, evaluated: tuple[dict[str, Any], Path]
+) -> None:
+    page = (evaluated[1] / "report.html").read_text()
     assert not re.search(r"https?://|<script|<link", page)
     assert page.count("<img ") == len(PICTURES) + 1  # the learning curve
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     evaluate(asked("photos=true"))
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<img ") == len(PICTURES) + 2
     assert re.search(r'alt="Most confident mistakes: true Person \d 0\.\d+ answered Person \d', page)

@@ -29,6 +29,7 @@ from lfw_seq.train import train
 from .browser import Browser
 
 Compose = Callable[..., DictConfig]
+Trained = Callable[..., Path]
 SMALL = (
     "data=synthetic",
     "data.num_images=140",
@@ -96,7 +97,7 @@ def config(tmp_path: Path) -> Compose:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Train in small with more words, once for the same ones; the run's folder, for tests that only read it."""
 
     @functools.cache
@@ -109,7 +110,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def run(trained: Callable[..., Path]) -> Path:
+def run(trained: Trained) -> Path:
     """A finished run on drawn faces, shared by the tests that only read it."""
     return trained()
 

@@ -29,7 +29,7 @@ from lfw_seq.runs import record
 from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, command, composed, save_face
+from .conftest import SMALL, Compose, Trained, command, composed, save_face
 from .test_lfw import draw_lfw
 
 Ask = Callable[..., DictConfig]
@@ -275,7 +275,7 @@ def test_another_split_or_source_is_named(asked: Ask, copy: Path) -> None:
         evaluate(asked("data=synthetic", "data.num_people=3", "data.num_images=140"))
 
 
-def test_two_runs_compared(run: Path, trained: Callable[..., Path], asked: Ask, tmp_path: Path) -> None:
+def test_two_runs_compared(run: Path, trained: Trained, asked: Ask, tmp_path: Path) -> None:
     against = trained("seed=5", "trainer.max_epochs=4")
     result = evaluate(asked(f"against={against}"))
     pair = result["comparison"]

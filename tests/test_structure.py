@@ -93,7 +93,7 @@ def test_every_choice_trains_and_comes_back_with_equal_predictions(
     config: Compose, tmp_path: Path, choice: str
 ) -> None:
     small = [word for word in SMALL if not word.startswith("model.")]
-    cfg = config(choice, *small, "trainer.max_epochs=1")
+    cfg = config(choice, *small, "data.num_images=105", "trainer.max_epochs=1")
     result = train(cfg)
     assert result["epochs"] == 1
     group, _, name = choice.partition("=")

@@ -129,9 +129,9 @@ def killed_after(stop: int) -> Callable[..., None]:
 def test_a_run_stopped_after_any_epoch_ends_the_same(
     config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
-    stopping = () if more else ("callbacks.early_stopping.patience=3", "optimizer.lr=0.05")
+    stopping = () if more else ("callbacks.early_stopping.patience=2", "optimizer.lr=0.05")
     mode = ("callbacks.best.mode=min",) if more else ()
-    options = (*SMALL, *more, *stopping, *mode, f"trainer.max_epochs={4 if more else 12}")
+    options = (*SMALL, *more, *stopping, *mode, "logger=none", f"trainer.max_epochs={4 if more else 12}")
     train(config(*options))
     whole = outcome(tmp_path / "run")
     epochs = whole["result"]["epochs"]
@@ -277,7 +277,11 @@ def test_every_value_of_a_ready_sweep_composes(config: Compose, name: str) -> No
     params = OmegaConf.load(CONF / "sweep" / f"{name}.yaml").hydra.sweeper.params
     overrides = OverridesParser.create().parse_overrides([f"{key}={text}" for key, text in params.items()])
     values = [list(override.sweep_string_iterator()) for override in overrides]
-    for place in range(max(map(len, values))):  # each value once, not each with each
+    values = [
+        one[:: len(one) - 1] if override.is_range_sweep() else one
+        for override, one in zip(overrides, values, strict=True)
+    ]
+    for place in range(max(map(len, values))):  # each choice once, not each with each; of a range its ends
         words = [f"{key}={one[place % len(one)]}" for key, one in zip(params, values, strict=True)]
         assert config(*words, f"+sweep={name}").monitor == "val/loss"
 

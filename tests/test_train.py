@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from sklearn import metrics as sk
+from torch.utils.tensorboard import SummaryWriter
 
 from lfw_seq.cli import UsageError
 from lfw_seq.data.module import build as build_data
@@ -18,7 +19,7 @@ from lfw_seq.runs import folder as runs
 from lfw_seq.train import train
 from lfw_seq.training import build
 
-from .conftest import SMALL, Compose, command
+from .conftest import SMALL, Compose, Trained, command
 
 FILES = {
     ".hydra/config.yaml",
@@ -38,8 +39,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_run_folder_holds_what_the_contract_says(config: Compose, tmp_path: Path) -> None:
-    result = train(config(*SMALL))
-    run = tmp_path / "run"
+    run, result = tmp_path / "run", train(config(*SMALL))
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     events = {name for name in files if "/events.out.tfevents" in name}
     assert files - events == FILES
@@ -75,12 +75,8 @@ def test_a_run_folder_holds_what_the_contract_says(config: Compose, tmp_path: Pa
     best = min(epochs, key=lambda row: float(row["val/loss"]))
     assert int(best["epoch"]) == result["best_epoch"]
     assert float(best["val/loss"]) == pytest.approx(result["metrics"]["val/loss"], abs=1e-6)
-
-
-def test_checkpoints_hold_tensors_and_primitives_only(config: Compose, tmp_path: Path) -> None:
-    train(config(*SMALL))
     for name in ("best", "last"):
-        checkpoint = torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        checkpoint = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
         assert checkpoint["state_dict"]["predictor.net.head.weight"].shape == (7, 8)
 
 
@@ -89,23 +85,19 @@ def comparable(folder: Path) -> tuple[Any, bytes, bytes]:
     return metrics, (folder / "predictions.csv").read_bytes(), (folder / "metrics.csv").read_bytes()
 
 
-def test_the_same_command_twice_gives_the_same_bytes(config: Compose, tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("one", "two", "other")]
-    train(config(*SMALL, f"run_dir={folders[0]}"))
+def test_the_same_command_twice_gives_the_same_bytes(config: Compose, trained: Trained, tmp_path: Path) -> None:
+    first, other = trained(), trained("seed=1")
     torch.rand(5)  # what ran before in this process does not matter
     torch.set_num_threads(2)
-    train(config(*SMALL, f"run_dir={folders[1]}"))
-    train(config(*SMALL, f"run_dir={folders[2]}", "seed=1"))
-    assert comparable(folders[0]) == comparable(folders[1])
-    assert comparable(folders[0])[1] != comparable(folders[2])[1]
+    train(config(*SMALL))
+    assert comparable(first) == comparable(tmp_path / "run")
+    assert comparable(first)[1] != comparable(other)[1]
 
 
-def test_split_seed_and_seed_are_independent(config: Compose, tmp_path: Path) -> None:
-    runs_of = {}
-    for name, change in (("base", "seed=0"), ("seed", "seed=1"), ("split", "split_seed=7")):
-        train(config(*SMALL, f"run_dir={tmp_path / name}", change))
-        runs_of[name] = [row["file"] for row in table(tmp_path / name / "predictions.csv")]
-    assert runs_of["base"] == runs_of["seed"] != runs_of["split"]
+def test_split_seed_and_seed_are_independent(trained: Trained) -> None:
+    runs_of = [trained(), trained("seed=1"), trained("split_seed=7")]
+    base, seed, split = ([row["file"] for row in table(run / "predictions.csv")] for run in runs_of)
+    assert base == seed != split
 
 
 def test_the_labs_protocol_trains_on_all_and_says_so(config: Compose, tmp_path: Path) -> None:
@@ -136,8 +128,9 @@ def test_without_validation_the_last_weights_are_tested(config: Compose, tmp_pat
     assert all(torch.equal(value, last["state_dict"][name]) for name, value in best["state_dict"].items())
 
 
-def test_gradients_are_clipped_in_mixed_precision_too(config: Compose) -> None:
-    result = train(config("experiment=recipe", *SMALL, "trainer.max_epochs=1", "trainer.precision=bf16-mixed"))
+def test_gradients_are_clipped_in_mixed_precision_and_with_balanced_class_weights(config: Compose) -> None:
+    words = ("trainer.max_epochs=1", "trainer.precision=bf16-mixed", "loss.class_weights=balanced")
+    result = train(config("experiment=recipe", *SMALL, *words))
     assert result["status"] == "complete"
     assert result["config"]["trainer"]["gradient_clip_val"] == 1
 
@@ -176,37 +169,30 @@ def test_auto_trains_in_bfloat16_where_the_processor_can(
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
-def test_pictures_are_drawn_of_a_net_in_another_precision(config: Compose, tmp_path: Path, precision: str) -> None:
+def test_figures_are_made_of_a_net_in_another_precision(
+    config: Compose, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    made = []
+    monkeypatch.setattr(SummaryWriter, "add_figure", lambda writer, name, figure, step: made.append((name, step)))
     looks = ("callbacks=[core,tensorboard]", "display.figures.every_n_epochs=1")
     train(config(*SMALL, *looks, "trainer.max_epochs=1", f"trainer.precision={precision}"))
-    assert (tmp_path / "run" / "result.json").is_file()
+    assert len(made) == 2 * len(set(made)) > 12  # of the validation and the test images
+    assert {"plots/confusion", "plots/saliency"} <= {name for name, _ in made}
 
 
-def test_a_model_with_one_answer_is_called_that(config: Compose) -> None:
-    result = train(config(*SMALL, "optimizer.lr=0", "trainer.max_epochs=1"))
+def test_a_model_with_one_answer_is_called_that(run: Path) -> None:
+    result = json.loads((run / "result.json").read_text())
     result["metrics"] |= {"predicted_classes": 1, "test/accuracy": 12 / 28, "majority_rate": 12 / 28}
     text = summary.closing_table(result, "folder")
     assert "One person predicted for every image: 0.429 is a share, not skill" in text
     assert "0.429  95 % Wilson interval 0.265 to 0.609" in text
 
 
-@pytest.mark.parametrize("options", [["model=gru"], ["model=mlp"], ["data.order=columns", "data.fold=0"]])
-def test_other_choices_train(config: Compose, options: list[str]) -> None:
-    result = train(config(*SMALL, "trainer.max_epochs=1", *options))
-    assert 0 <= result["metrics"]["test/accuracy"] <= 1
-
-
-def test_balanced_class_weights(config: Compose) -> None:
-    weighted = train(config(*SMALL, "loss.class_weights=balanced"))
-    assert weighted["status"] == "complete"
-
-
-def test_a_finished_run_is_not_overwritten(config: Compose, tmp_path: Path) -> None:
-    train(config(*SMALL, "trainer.max_epochs=1"))
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+def test_a_finished_run_is_not_overwritten(config: Compose, run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     with pytest.raises(UsageError, match="holds a finished run"):
-        train(config(*SMALL, "trainer.max_epochs=1"))
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+        train(config(*SMALL, f"run_dir={run}"))
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from lfw_seq.reports.read import read
 from lfw_seq.reports.significance import estimate
 from lfw_seq.reports.tables import sentences
 
-from .conftest import SMALL, command
+from .conftest import SMALL, command, invoke
 from .runs_on_disk import write_run
 
 ACCURACY = "test/accuracy"
@@ -275,7 +275,9 @@ MISTAKES: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_mistake_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path / "runs" / "a", 0.5)
     (tmp_path / "void").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -286,9 +288,10 @@ def test_a_mistake_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("metirc=x", "metirc: no such key; did you mean metric?"),
         ("metric=x", "metric=x: no run has it"),
     ):
-        done = command("sweep=runs", word, cwd=tmp_path, module="lfw_seq.report")
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert done.stderr.startswith(f"error: {message}")
+        assert invoke("sweep=runs", word, module="report", monkeypatch=monkeypatch) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert error.startswith(f"error: {message}")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "result.json", "runs", "void"]
 
 

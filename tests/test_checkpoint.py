@@ -84,13 +84,6 @@ def test_without_best_weights_the_last_are_taken(config: Compose, tmp_path: Path
     assert np.array_equal(back.preprocessing.rows(image)[0], image[0].T)
 
 
-def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder"):
-        load_run(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match=r"no checkpoints/best\.ckpt"):
-        load_run(tmp_path)
-
-
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.999])
 def test_a_truncated_checkpoint_is_refused(crafted: Callable[..., Path], share: float) -> None:
     path = crafted() / "checkpoints" / "best.ckpt"
@@ -242,6 +235,11 @@ SYNTHETIC: dict[str, Any] = {"_target_": "lfw_seq.data.synthetic.Synthetic", **D
         ({"num_images": WRITE}, "refused; expected a class of lfw_seq"),
         ({"_target_": "lfw_seq.data.__main__.X"}, "refused; expected a class of lfw_seq"),
         ({"_target_": "lfw_seq.data.cache.cached"}, "refused; expected a class of lfw_seq"),
+        ({"_target_": "lfw_seq.data.lfw.np.load"}, "refused; expected a class of lfw_seq"),
+        ({"_target_": "os.system"}, "refused; expected a class of lfw_seq"),
+        ({"seed": START}, r"data\.seed=.*refused"),
+        ({"seed": "${oc.env:HOME}"}, r"data\.seed=.*refused"),
+        ({"_args_": ["x"]}, "_args_: refused"),
         ({"_partial_": True}, "_partial_: refused"),
         ({"other": 1}, r"data\.other: refused"),
     ],

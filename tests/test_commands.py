@@ -18,7 +18,6 @@ from hydra import compose, initialize_config_dir
 from lfw_seq.__main__ import COMMANDS
 from lfw_seq.cli import CONF, start
 from lfw_seq.compose import quoted
-from lfw_seq.train import main
 
 from .conftest import SMALL, invoke
 
@@ -146,6 +145,9 @@ def test_help_is_the_commands_own_keys_and_examples_that_compose(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     start(module.main)
     purpose, examples, *_ = (text := capsys.readouterr().out).split("\n\n")
+    if name == "train":
+        nets = ", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))  # those of test_structure
+        assert re.findall(r"^model: lstm *# (.*)$", text, re.MULTILINE) == [nets]
     assert purpose == (module.__doc__ or "").splitlines()[0]
     root = CONF / name if (CONF / name).is_dir() and (CONF / name / f"{name}.yaml").exists() else CONF
     with initialize_config_dir(str(root), version_base="1.3"):
@@ -164,11 +166,3 @@ def test_a_reader_of_help_may_stop_early(tmp_path: Path) -> None:
     line = f"{sys.executable} -m lfw_seq.train --help | true"
     done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
-
-
-def test_train_offers_what_it_can_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["train", "--help"])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    start(main)
-    offered = re.findall(r"^model: lstm *# (.*)$", capsys.readouterr().out, re.MULTILINE)
-    assert offered == [", ".join(sorted(path.stem for path in (CONF / "model").glob("*.yaml")))]  # test_structure's

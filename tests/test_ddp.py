@@ -12,23 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from .conftest import command, invoke
+from .conftest import command
 from .test_sweeps import outcome
 
 # batches of 16 and 140 images: 100 train (seven batches, the last of 4), 12 validate, 28 test
 RUN = ("data=synthetic", "data.num_images=140", "data.batch_size=16", "model.hidden_size=8", "trainer.max_epochs=6")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "callbacks=core", "logger=none")
-
-
-@pytest.mark.parametrize("words", [("trainer=ddp",), ("trainer=cpu,ddp",), ("+trainer.strategy=ddp_spawn",)])
-def test_a_multirun_refuses_it_before_any_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert invoke("-m", "data=synthetic", "seed=0,1", *words, monkeypatch=monkeypatch) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {words[0]}: a run of several processes cannot be a job of a multirun; leave -m out")
-    assert list(tmp_path.iterdir()) == []
 
 
 def epochs(run: Path) -> int:

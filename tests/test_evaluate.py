@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from PIL import Image
@@ -382,23 +381,6 @@ def test_mistakes_are_the_surest_first() -> None:
     assert sections.mistakes(replace(given, truth=np.array([0, 1, 0, 1])), 2, photos=True).sentences == ["None."]
 
 
-def test_a_config_in_a_checkpoint_builds_no_other_source(copy: Path, asked: Ask) -> None:
-    path = copy / "checkpoints" / "best.ckpt"
-    checkpoint = torch.load(path, weights_only=True)
-    for key, value in (
-        ("_target_", "os.system"),
-        ("_target_", "lfw_seq.data.lfw.np.load"),
-        ("seed", {"_target_": "os.system"}),
-        ("seed", "${oc.env:HOME}"),
-        ("_args_", ["x"]),
-    ):
-        changed = checkpoint["lfw_seq"]["config"]["data"] | {key: value}
-        metadata = checkpoint["lfw_seq"] | {"config": checkpoint["lfw_seq"]["config"] | {"data": changed}}
-        torch.save(checkpoint | {"lfw_seq": metadata}, path)
-        with pytest.raises(UsageError, match="refused"):
-            evaluate(asked(of=copy))
-
-
 @pytest.mark.slow
 def test_the_command_from_anywhere(run: Path, tmp_path: Path) -> None:
     place = tmp_path / "ещё место (1)"
@@ -408,12 +390,3 @@ def test_the_command_from_anywhere(run: Path, tmp_path: Path) -> None:
     assert "The test metrics equal the training run's to the last digit." in done.stdout
     assert [path.name for path in place.iterdir()] == ["run"]
     assert {path.name for path in (place / "run" / OWN).iterdir()} == FILES
-    (place / "file").touch()
-    for words, said in (
-        (f"run={place / 'nowhere'}", r"error: run=.*nowhere: no such folder; expected .*\n"),
-        (f"run=run out={place / 'file' / 'x'}", r"error: out=.*file/x: cannot be written \(.*\).*\n"),
-    ):
-        failed = command(*words.split(" out", 1)[:1], *(f"out{w}" for w in words.split(" out", 1)[1:]), cwd=place,
-                         module="lfw_seq.evaluate")  # fmt: skip
-        assert failed.returncode == 2
-        assert re.fullmatch(said, failed.stderr)

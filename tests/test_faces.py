@@ -197,15 +197,6 @@ def test_folders_that_loop_lead_nowhere_or_have_no_text_for_a_name(tmp_path: Pat
     str(caught.value).encode()
 
 
-@pytest.mark.parametrize("name", ["missing", "empty", "file", "loop", "long" * 999])
-def test_a_folder_without_faces_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("")
-    (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(UsageError, match=rf"{name}: .*expected"):
-        folder(tmp_path / name, tmp_path / "cache").load()
-
-
 def faces_of(value: float) -> Faces:
     pixels = np.full((4, 5, 3), value, dtype=np.float32)
     return Faces(pixels, np.array([0, 0, 0, 1]), ("a", "b"), ("a/0", "a/1", "a/2", "b/0"), "test")

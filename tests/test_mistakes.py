@@ -45,7 +45,7 @@ train data=lfw                | data.skip_unreadable=1 | data.cache_dir=null
 train data=folder             | data.color=true -> data.root: needs a value; add data.root=
 train data=folder data.root=faces | data.crop=5 | data.crop=[0,nan,0,1] | data.crop=[0.5,0.2,0,1] | data.crop=[0,1,0]
 train data=folder data.root=faces | data.crop=abc | data.height=0 | data.width=5000
-train data=folder             | data.root=nowhere -> data.root=nowhere: no such folder; expected <root>/<person>
+train data=folder             | data.root=nowhere -> data.root=nowhere: no such folder; expected <root>/<person> | data.root=xxxx
 train data=folder             | data.root=file -> data.root=file: no such folder | data.root=loop -> data.root=loop: no such
 train data=folder             | data.root=empty -> empty: nobody has data.min_faces_per_person=1 | data.root=5 -> data.root=5: no such
 train data=folder             | data.root=one -> 'Cy' has fewer than 3 photos | data.root=black -> the photos are black
@@ -113,7 +113,8 @@ train                         | trainer.log_every_n_steps=abc | trainer.num_sani
 train                         | monitor=val/los | monitor=5 | monitor=null | monitor_mode=abc | seed=abc | seed=-1 | seed=1.5
 train                         | monitor=val/accuracy -> monitor_mode=min: monitor=val/accuracy needs monitor_mode=max
 train                         | seed=99999999999999999999 | split_seed=1.5 | split_seed=null | threads=0 | threads=100000
-train                         | test_mirror=abc | fail_fast=abc | substitute_data=5 | run_dir=null | trial=0 -> \\+sweep=tpe
+train                         | debug=true -> debug=true: expected one of its choices; --help lists them | test_mirror=abc
+train                         | fail_fast=abc | substitute_data=5 | run_dir=null | trial=0 -> \\+sweep=tpe
 train                         | search=5 | seed=0,1 -> Ambiguous value for argument 'seed=0,1' | ~nothing -> 'nothing' does not exist
 train                         | +nothing=1 -> nothing: no such key | ++sead=1 -> sead: no such key; did you mean seed\\?
 train                         | seed -> seed: expected key=value | seed={ -> seed={: expected key=value | =5 -> expected
@@ -132,7 +133,9 @@ sweep seed=0,1                | hydra.sweeper.max_batch_size=abc -> max_batch_si
 sweep seed=0,1                | +nothing.at.all=1 -> nothing: no such key | hydra/sweeper=optuna -> expected one of basic
 sweep seed=0,1                | hydra.sweep.dir=file | hydra.sweep.dir=/proc/x | hydra.sweep.dir=null -> sweep.dir=null:
 sweep seed=0,1                | hydra.sweep.subdir=/dev/null/x -> /dev/null/x: Not a directory | hydra/sweeper=no -> no such choice
-sweep seed=0,1                | hydra/launcher=no -> no such choice | trainer=cpu,ddp -> leave -m out | data.resiz=1,2 -> no such key
+sweep seed=0,1                | trainer=cpu,ddp -> trainer=cpu,ddp: a run of several processes cannot be a job of a multirun; leave -m out
+sweep seed=0,1                | trainer=ddp -> trainer=ddp: .*; leave -m out | +trainer.strategy=ddp_spawn -> strategy=ddp_spawn: .*; leave -m out
+sweep seed=0,1                | hydra/launcher=no -> no such choice | data.resiz=1,2 -> no such key
 sweep                         | seed=range(5,0) -> seed=range\\(5,0\\): no jobs; expected | seed=choice( -> seed=choice\\(: expected
 sweep                         | model=nothing,lstm -> model=nothing: no such choice | +sweep=nothing -> no such choice
 sweep +sweep=tpe trial=0      | search.seed=abc | search.seed=-1 | search.n_startup_trials=abc | search.prune_warmup_epochs=1.5
@@ -142,7 +145,7 @@ sweep +sweep=tpe trial=0      | search.space.optimizer.lr.low=5 -> low=5: .low <
 sweep +sweep=tpe trial=0      | search.space.model.hidden_size=[] -> hidden_size=\\[\\]: .* one or more
 sweep data=synthetic           | model.num_layers=4 model=lstm,residual -> model.num_layers: no such key; not every choice has it
 sweep +sweep=tpe trial=0      | hydra.sweeper.n_trials=5 -> hydra.sweeper.n_trials: no such key
-evaluate                      | run=nowhere | run=file | run=empty | run=loop | run=null | run=torn -> best.ckpt: damaged
+evaluate                      | run=nowhere | run=file | run=empty -> no checkpoints/best.ckpt | run=loop | run=null | run=torn -> best.ckpt: damaged
 evaluate                      | run=table -> predictions.csv: expected probabilities | run=[1,2]
 evaluate                      | run=bad -> result.json: cannot be read | faces=nowhere | faces=file | faces=empty -> empty: nobody has | against=nowhere
 evaluate                      | against=empty | mistakes=-1 | mistakes=abc | photos=abc | device=abc | device=cuda -> use device=cpu
@@ -155,14 +158,16 @@ predict                       | run=nowhere | run=null | images=nowhere -> image
 predict                       | images=empty -> images=empty: no image there; expected | images=null -> no image there
 predict                       | format=abc | format=null | top_k=0 | top_k=abc | batch_size=0 | device=abc | threads=0
 predict                       | fpir=0.05 -> fpir=0.05: no threshold for it | fpir=abc -> fpir=abc: no threshold | threads=100000
-predict                       | out=file/x -> out=file/x: cannot be written | out=faces -> cannot be written | nothing=1 -> no such
+predict                       | out=file/x -> out=file/x: cannot be written \\(.*\\); choose another file | out=faces -> cannot be written | nothing=1 -> no such
 predict                       | run=torn -> best.ckpt: damaged | traceback=5
 export                        | run=nowhere | run=null | format=abc | format=null | data.download=abc | nothing=1 -> no such key
 export                        | run=torn -> best.ckpt: damaged | out=file/x -> out=file/x: cannot be written
 report                        | sweep=nowhere | sweep=file | sweep=loop | sweep=null | sweep=[run,nowhere] -> sweep=nowhere: no such
-report                        | sweep=empty -> no finished run in or under it | metric=foo -> metric=foo: no run has it; expected
-report                        | metric=null -> no run has it; expected | monitor=foo -> monitor=foo: no run has it; expected
-report                        | monitor_mode=abc | out=file -> out=file: File exists | out=/proc/x -> out=/proc/x: | nothing=1 -> no such
+report                        | sweep=empty -> no finished run in or under it | sweep=run/* -> sweep=run/\\*: needs out=FOLDER | sweep=run/result.json
+report                        | metric=foo -> metric=foo: no run has it; expected one of .*majority_rate, predicted_classes, .*test/accuracy
+report                        | metric=null -> no run has it; expected | monitor=foo -> monitor=foo: no run has it; expected one of val/accuracy, .*val/loss
+report                        | monitor_mode=abc -> monitor_mode=abc: expected one of min, max | metirc=x -> metirc: no such key; did you mean metric\\?
+report                        | out=file -> out=file: File exists | out=/proc/x -> out=/proc/x: | nothing=1 -> no such
 report                        | sweep=bad -> sweep=bad: no finished run | traceback=abc
 baselines                     | baseline=abc | baseline=null | baseline=svm -> svm.components=150: expected at most
 baselines baseline=svm        | svm.components=0 | svm.components=abc | svm.C=abc | svm=null | svm.seed=abc

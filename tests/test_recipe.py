@@ -197,13 +197,3 @@ def test_a_schedule_ends_where_the_training_ends(config: Compose, tmp_path: Path
     (state,) = last["lr_schedulers"]
     assert state["last_epoch"] == last["global_step"] == 3 * math.ceil(101 / 32)
     assert "current_model_state" in last
-
-
-@pytest.mark.parametrize("scale", [1.0, 1 / 255])
-def test_the_pixel_guard_and_its_key(config: Compose, tmp_path: Path, scale: float) -> None:
-    small = [*SMALL, "trainer.max_epochs=1", f"data.pixel_scale={scale}"]
-    if scale < 1:
-        with pytest.raises(UsageError, match="divided by 255 twice"):
-            train(config(*small))
-    result = train(config(*small, "data.pixel_guard=false"))
-    assert result["status"] == "complete"

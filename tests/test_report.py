@@ -20,7 +20,7 @@ from lfw_seq.reports.read import read
 from lfw_seq.reports.significance import estimate
 from lfw_seq.reports.tables import sentences
 
-from .conftest import SMALL, command, invoke
+from .conftest import SMALL, command
 from .runs_on_disk import write_run
 
 ACCURACY = "test/accuracy"
@@ -261,38 +261,6 @@ def test_a_full_disk_leaves_the_older_report_whole(tmp_path: Path, monkeypatch: 
     with pytest.raises(UsageError, match="report: No space left on device"):
         write_report([tmp_path], ACCURACY)
     assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == before
-
-
-MISTAKES: dict[str, dict[str, Any]] = {
-    "sweep=nowhere: no such folder": {"places": ["nowhere"]},
-    "sweep=runs/a/result.json: no such folder": {"places": ["runs/a/result.json"]},
-    "sweep=void: no finished run in or under it": {"places": ["void"]},
-    "sweep=runs/*: needs out=FOLDER": {"places": ["runs/*"]},
-    "metric=foo: no run has it; expected one of majority_rate, predicted_classes, test/accuracy": {"metric": "foo"},
-    "monitor=val/x: no run has it; expected one of val/accuracy, val/loss$": {"monitor": "val/x"},
-    "monitor_mode=up: expected one of min, max": {"monitor": "val/loss", "monitor_mode": "up"},
-    "out=runs/a/result.json: ": {"out": "runs/a/result.json"},
-}
-
-
-def test_a_mistake_ends_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_run(tmp_path / "runs" / "a", 0.5)
-    (tmp_path / "void").mkdir()
-    monkeypatch.chdir(tmp_path)
-    for message, words in MISTAKES.items():
-        with pytest.raises(UsageError, match=f"^{message.replace('*', '.')}"):
-            write_report(**{"places": ["runs"], "metric": ACCURACY, **words})
-    for word, message in (
-        ("metirc=x", "metirc: no such key; did you mean metric?"),
-        ("metric=x", "metric=x: no run has it"),
-    ):
-        assert invoke("sweep=runs", word, module="report", monkeypatch=monkeypatch) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        assert error.startswith(f"error: {message}")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "result.json", "runs", "void"]
 
 
 def test_any_name_on_an_ascii_terminal_without_torch(tmp_path: Path) -> None:

@@ -267,11 +267,6 @@ def test_photos_that_changed_make_other_jobs(
     assert len(list(tmp_path.glob("sweep/*/result.json"))) == 2
 
 
-def test_data_homes_and_devices_are_other_experiments(config: Compose) -> None:
-    words = [(), ("data.data_home=/a",), ("data.data_home=/b",), ("trainer=cpu",)]
-    assert len({runs.config_hash(config(*word)) for word in words}) == 4
-
-
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
 def test_every_value_of_a_ready_sweep_composes(config: Compose, name: str) -> None:
     params = OmegaConf.load(CONF / "sweep" / f"{name}.yaml").hydra.sweeper.params

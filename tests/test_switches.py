@@ -65,14 +65,6 @@ def test_overfitting_trains_on_the_same_images_each_epoch(config: Compose, monke
     assert seen[:3] == seen[3:]
 
 
-def test_debug_is_a_group_and_its_old_meaning_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert invoke(*SMALL, "debug=true", monkeypatch=monkeypatch) == 2
-    assert "error: debug=true: expected one of its choices; --help lists them" in capsys.readouterr().err
-
-
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="a Mac, which has what is named")
 def test_what_this_machine_has_not_is_named(config: Compose) -> None:
     with pytest.raises(UsageError, match=r"trainer: .*MPSAccelerator"):

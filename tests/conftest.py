@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -30,6 +30,7 @@ from .browser import Browser
 
 Compose = Callable[..., DictConfig]
 Trained = Callable[..., Path]
+Shell = Callable[..., "Done"]
 SMALL = (
     "data=synthetic",
     "data.num_images=140",
@@ -145,6 +146,26 @@ def invoke(*words: str, monkeypatch: pytest.MonkeyPatch, module: str = "train") 
         GlobalHydra.instance().clear()
         logging.root.handlers[:] = handlers  # without Hydra's, whose file is gone with the test
     return 0
+
+
+class Done(NamedTuple):
+    """The exit status of a command, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """Stand in a folder of the test's own and run commands in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def execute(*words: str, module: str = "train") -> Done:
+        status = invoke(*words, module=module, monkeypatch=monkeypatch)
+        return Done(status, *capsys.readouterr())
+
+    return execute
 
 
 def batches(rows: Tensor, labels: Tensor, size: int) -> DataLoader[tuple[Tensor, ...]]:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from lfw_seq.baselines import fit
-from lfw_seq.cli import CONF, UsageError
+from lfw_seq.cli import UsageError
 from lfw_seq.data.module import build
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.evaluate import evaluate
@@ -22,7 +21,7 @@ from lfw_seq.evaluation.summary import closing_table
 from lfw_seq.runs.folder import to_plain
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, command
+from .conftest import SMALL, Compose, Shell, composed
 
 DATA = ("data=synthetic", "data.num_images=210", "data.height=25", "data.width=18")
 SMALLER = {
@@ -32,8 +31,7 @@ SMALLER = {
 
 
 def make(folder: Path, *words: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("baselines", [f"run_dir={folder}", *DATA, *words])
+    return composed("baselines", f"run_dir={folder}", *DATA, *words)
 
 
 def predicted(folder: Path) -> dict[str, str]:
@@ -101,9 +99,9 @@ def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(
 
 
 @pytest.mark.slow
-def test_a_grid_of_models_and_splits(tmp_path: Path) -> None:
+def test_a_grid_of_models_and_splits(tmp_path: Path, shell: Shell) -> None:
     words = ["-m", "baseline=majority,nearest", "split_seed=0,1", *DATA, "hydra.sweep.dir=sweep"]
-    done = command(*words, cwd=tmp_path, module="lfw_seq.baselines")
+    done = shell(*words, module="baselines")
     assert done.returncode == 0, done.stderr
     results = [json.loads(path.read_text()) for path in sorted((tmp_path / "sweep").glob("*/result.json"))]
     assert sorted(result["model"]["name"] for result in results) == ["majority", "majority", "nearest", "nearest"]
@@ -115,8 +113,7 @@ def test_evaluate_takes_baselines_too(tmp_path: Path) -> None:
     trained = {name: fit(make(tmp_path / name, f"baseline={name}")) for name in ("majority", "nearest")}
 
     def asked(name: str, *words: str) -> dict[str, Any]:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return evaluate(compose("evaluate", [f"run={tmp_path / name}", *words]))
+        return evaluate(composed("evaluate", f"run={tmp_path / name}", *words))
 
     for name, result in trained.items():
         found = asked(name)

@@ -27,7 +27,7 @@ from lfw_seq.runs.checkpoint import build_source, load_run
 from lfw_seq.runs.construct import construct, find_class
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, command, save_face
+from .conftest import SMALL, Compose, Shell, save_face
 
 WRITE = {  # the attack that once wrote a file, and the one that started a program
     "_target_": "pathlib.Path.write_text",
@@ -300,13 +300,13 @@ def test_mutated_metadata_never_run_code_and_end_in_one_line(crafted: Callable[.
     ],
 )
 def test_commands_refuse_crafted_checkpoints_in_one_line(
-    crafted: Callable[..., Path], how: Callable[[dict[str, Any]], None], module: str
+    crafted: Callable[..., Path], how: Callable[[dict[str, Any]], None], module: str, shell: Shell
 ) -> None:
     folder = crafted(how)
     save_face(folder / "face.png", 3)
     more = {"predict": ["images=face.png"], "export": ["format=torch"]}
     words = [f"run={folder}", *more.get(module, [])]
-    done = command(*words, cwd=folder, module=f"lfw_seq.{module}")
+    done = shell(*words, module=module)
     assert not (folder / "owned").exists()
     assert "Traceback" not in done.stderr
     if module == "evaluate":  # the others need no source: they go on without one

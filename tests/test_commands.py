@@ -19,47 +19,44 @@ from lfw_seq.__main__ import COMMANDS
 from lfw_seq.cli import CONF, start
 from lfw_seq.compose import quoted
 
-from .conftest import SMALL, invoke
+from .conftest import SMALL, Shell
 
 DRAWN = ("data=synthetic", "data.num_images=140")
 
 
-def test_only_folders_of_the_run_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_only_folders_of_the_run_are_removed(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     for folder in ("a/b/c/d", "a/b", "x/y"):
-        assert invoke(*DRAWN, "data.val_size=0", f"hydra.run.dir={folder}", monkeypatch=monkeypatch) == 2
+        assert shell(*DRAWN, "data.val_size=0", f"hydra.run.dir={folder}").returncode == 2
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["a", "a/b"]
 
 
 def test_a_folder_of_the_users_own_files_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "predictions.csv").write_text("mine")
-    assert invoke(*SMALL, "hydra.run.dir=mine", monkeypatch=monkeypatch) == 2
-    assert "holds files that are no run of lfw_seq" in capsys.readouterr().err
+    refused = shell(*SMALL, "hydra.run.dir=mine")
+    assert refused.returncode == 2
+    assert "holds files that are no run of lfw_seq" in refused.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["predictions.csv"]
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert invoke(*SMALL, "trainer.max_epochs=1", "hydra.run.dir=~/run", monkeypatch=monkeypatch) == 0
+    assert shell(*SMALL, "trainer.max_epochs=1", "hydra.run.dir=~/run").returncode == 0
     assert (tmp_path / "home" / "run" / "result.json").is_file()
     assert not (tmp_path / "~").exists()
     (tmp_path / "home" / "run" / "result.json").write_bytes(b'{"status": "complete"\xff')
-    assert invoke(*SMALL, "trainer.max_epochs=1", "hydra.run.dir=~/run", monkeypatch=monkeypatch) == 2
-    assert "result.json: cannot be read" in capsys.readouterr().err
+    refused = shell(*SMALL, "trainer.max_epochs=1", "hydra.run.dir=~/run")
+    assert refused.returncode == 2
+    assert "result.json: cannot be read" in refused.stderr
 
 
-def test_traceback_shows_the_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_traceback_shows_the_traceback(shell: Shell) -> None:
     with pytest.raises(ValueError, match=r"data\.val_size=0"):
-        invoke("data=synthetic", "data.val_size=0", "traceback=true", monkeypatch=monkeypatch)
-    assert invoke("-m", "data=synthetic", "data.val_size=0,2", "traceback=true", monkeypatch=monkeypatch) == 1
-    printed = capsys.readouterr()
-    assert set(re.findall(r"^lfw_seq\.cli\.UsageError: data\.val_size=(\d)", printed.err, re.MULTILINE)) == {"0", "2"}
-    assert "0 finished, 2 not" in printed.out
+        shell("data=synthetic", "data.val_size=0", "traceback=true")
+    done = shell("-m", "data=synthetic", "data.val_size=0,2", "traceback=true")
+    assert done.returncode == 1
+    assert set(re.findall(r"^lfw_seq\.cli\.UsageError: data\.val_size=(\d)", done.stderr, re.MULTILINE)) == {"0", "2"}
+    assert "0 finished, 2 not" in done.stdout
 
 
 ONE_STEP = ("data.batch_size=200", "trainer.max_epochs=1")
@@ -68,41 +65,33 @@ LAST = (*ONE_STEP, *UNSEEN.split(), "callbacks.best.mode=max")
 
 
 @pytest.mark.parametrize(("stage", "words"), [("train", ()), ("val", ONE_STEP), ("test", LAST)])
-def test_divergence_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str, words: list[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert invoke(*SMALL, *words, "optimizer.lr=1e38", "hydra.run.dir=run", monkeypatch=monkeypatch) == 2
-    line = capsys.readouterr().err.splitlines()[-1]
+def test_divergence_is_named(shell: Shell, tmp_path: Path, stage: str, words: tuple[str, ...]) -> None:
+    done = shell(*SMALL, *words, "optimizer.lr=1e38", "hydra.run.dir=run")
+    assert done.returncode == 2
     rate = r" at learning rate 1e\+38" if stage != "test" else ""
-    assert re.match(rf"error: {stage}/loss is (nan|inf) in epoch \d{rate}: lower optimizer\.lr", line)
+    line = rf"error: {stage}/loss is (nan|inf) in epoch \d{rate}: lower optimizer\.lr"
+    assert re.match(line, done.stderr.splitlines()[-1])
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"
 
 
-def test_drawn_faces_stand_in_only_where_that_is_allowed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_drawn_faces_stand_in_only_where_that_is_allowed(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     words = ("data.data_home=empty", "data.download=false", *SMALL[2:], "trainer.max_epochs=1", "data.val_size=0.2")
-    assert invoke(*words, monkeypatch=monkeypatch) == 2
-    assert invoke(*words, "substitute_data=true", "hydra.run.dir=run", monkeypatch=monkeypatch) == 0
-    assert "Training on drawn faces, not on photos of people: no LFW in " in capsys.readouterr().out
+    assert shell(*words).returncode == 2
+    done = shell(*words, "substitute_data=true", "hydra.run.dir=run")
+    assert done.returncode == 0
+    assert "Training on drawn faces, not on photos of people: no LFW in " in done.stdout
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["data"]["source"].startswith("synthetic")
     assert [sum(result["data"]["counts"][stage]) for stage in ("train", "val", "test")] == [824, 206, 258]
 
 
-def test_a_model_that_replaces_an_experiments_own_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_model_that_replaces_an_experiments_own_is_named(shell: Shell) -> None:
     line = "model=lstm replaces the model of experiment=cnn, cnn"
     for words, named in ((("model=lstm", "model.hidden_size=4"), True), (("model=cnn",), False), ((), False)):
-        assert (
-            invoke("experiment=cnn", *words, *DRAWN, "data.val_size=0", monkeypatch=monkeypatch) == 2
-        )  # before it trains
-        assert (line in capsys.readouterr().out) == named
+        done = shell("experiment=cnn", *words, *DRAWN, "data.val_size=0")  # which ends it before it trains
+        assert done.returncode == 2
+        assert (line in done.stdout) == named
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]])

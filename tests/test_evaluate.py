@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from PIL import Image
@@ -221,8 +222,7 @@ def test_strangers_of_lfw_are_the_people_under_the_threshold(tmp_path: Path, con
     assert {"open_set.png", "open_set.csv", "states.npz"} < {path.name for path in out.iterdir()}
     for score, points in ((None, card["points"][:3]), ("probability", card["points"][3:])):
         words = [f"run='{tmp_path / 'run'}'", f"images='{root}'", "fpir=0.1", f"score={score or 'null'}"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            found = predict(compose("predict", words))["predictions"]
+        found = predict(composed("predict", *words))["predictions"]
         unknown = {prediction["file"]: prediction["predicted"] == "unknown" for prediction in found}
         share = np.mean([unknown[str(root / file)] for file in got.files])
         assert share == pytest.approx(points[2]["turned_away"])  # predict does what evaluate measured

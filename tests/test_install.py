@@ -7,14 +7,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from lfw_seq import CONF, PACKAGE, __main__
 
-from .conftest import SMALL, command
+from .conftest import SMALL, command, composed
 
 ROOT = PACKAGE.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -96,12 +94,8 @@ def test_an_environment_that_works_stays(checkout: Path) -> None:
 def test_make_train_trains_what_the_command_trains(path: Path) -> None:
     lines = make(ROOT, "-n", "train", f"ARGS=experiment={path.stem}").stdout.splitlines()
     (words,) = (line.partition(" -m lfw_seq.train ")[2].split() for line in lines if " -m lfw_seq.train " in line)
-
-    def composed(*words: str) -> Any:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", [*words, "run_dir=run"])
-
-    assert composed(*words) == composed(f"experiment={path.stem}", "substitute_data=true")
+    expected = composed("train", f"experiment={path.stem}", "substitute_data=true", "run_dir=run")
+    assert composed("train", *words, "run_dir=run") == expected
 
 
 def test_the_package_lists_its_folders() -> None:

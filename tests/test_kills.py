@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from lfw_seq import CONF, PACKAGE
+from lfw_seq import PACKAGE
 from lfw_seq.runs.folder import read_result
 from lfw_seq.train import train
 
-from .conftest import SMALL
+from .conftest import SMALL, composed
 from .test_sweeps import outcome
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
@@ -25,8 +24,7 @@ WORDS = (*SMALL, "data.num_people=3", "data.num_images=60", "logger=none", "moni
 
 
 def train_into(folder: Path) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        train(compose("train", [*WORDS, f"run_dir={folder}"]))
+    train(composed("train", *WORDS, f"run_dir={folder}"))
 
 
 def states(folder: Path) -> str:

@@ -32,7 +32,7 @@ from lfw_seq.runs import formats, record
 from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, composed, invoke, save_face
+from .conftest import SMALL, Compose, Shell, composed, save_face
 from .test_lfw import draw_lfw
 
 Ask = Callable[..., DictConfig]
@@ -165,9 +165,8 @@ def test_unknown_only_where_asked_for(
 
 
 def test_more_images_than_open_files_and_an_unreadable_one(
-    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, photos: Path, tmp_path: Path, shell: Shell
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     many = tmp_path / "много"
     many.mkdir()
     for index in range(1100):
@@ -175,14 +174,13 @@ def test_more_images_than_open_files_and_an_unreadable_one(
     (many / "0500.png").unlink()
     (many / "0500.png").write_text("no image")
     Image.new("L", (37, 50)).save(many / "black.png")
-    words = (f"run={run}", f"images={many}", "format=csv")
-    assert invoke(*words, module="predict", monkeypatch=monkeypatch) == 1
-    printed = capsys.readouterr()
-    assert len(printed.out.splitlines()) == 1101
-    errors = [line for line in printed.err.splitlines() if line.startswith("error")]
+    done = shell(f"run={run}", f"images={many}", "format=csv", module="predict")
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1101
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert len(errors) == 1
     assert re.search(r"много/0500\.png: not a readable JPEG, PNG or WebP [^;]*$", errors[0])
-    assert "Traceback" not in printed.err
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "outputs").exists()
 
 

@@ -20,7 +20,7 @@ from lfw_seq.reports.read import read
 from lfw_seq.reports.significance import estimate
 from lfw_seq.reports.tables import sentences
 
-from .conftest import SMALL, command
+from .conftest import SMALL, Shell
 from .runs_on_disk import write_run
 
 ACCURACY = "test/accuracy"
@@ -285,9 +285,8 @@ finally:
 
 
 @pytest.mark.slow
-def test_a_real_sweep_ends_with_its_report(tmp_path: Path) -> None:
-    grid_words = ("model.hidden_size=4,8", "split_seed=1,2,3", "hydra.sweep.dir=sweep")
-    done = command("-m", *SMALL, *grid_words, cwd=tmp_path)
+def test_a_real_sweep_ends_with_its_report(tmp_path: Path, shell: Shell) -> None:
+    done = shell("-m", *SMALL, "model.hidden_size=4,8", "split_seed=1,2,3", "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr
     assert "6 finished runs of 2 configurations" in done.stdout
     made = compared(tmp_path / "sweep", metric="test/macro_f1")

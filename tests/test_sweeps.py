@@ -26,7 +26,7 @@ from lfw_seq.sweeps import jobs
 from lfw_seq.train import train
 from lfw_seq.training.callbacks.core import CheckpointFiles
 
-from .conftest import SMALL, Compose, command, invoke, save_face
+from .conftest import SMALL, Compose, Shell, command, save_face
 
 # short epochs, and every state that a resumed run must take up: plateau, early stopping, dropout, order
 SWEEP = (
@@ -196,8 +196,8 @@ GRID = ("-m", *SMALL, "model.hidden_size=8,-1", "seed=0,1", "hydra.sweep.dir=swe
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path) -> None:
-    first = command(*GRID, cwd=tmp_path)
+def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path, shell: Shell) -> None:
+    first = shell(*GRID)
     assert first.returncode == 1
     assert "2 finished, 2 not" in first.stdout
     assert "Best by validation" in first.stdout
@@ -210,7 +210,7 @@ def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path
         assert "Traceback" in (folder / "train.log").read_text()
     kept_not = [*failed, tmp_path / "sweep" / "report"]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/[!.]*") if path.parent not in kept_not}
-    second = command(*GRID[:-2], "seed=0,1,2", GRID[-1], cwd=tmp_path)  # and a new seed
+    second = shell(*GRID[:-2], "seed=0,1,2", GRID[-1])  # and a new seed
     assert second.returncode == 1
     assert second.stdout.count("finished before") == 2
     assert "3 finished, 3 not" in second.stdout
@@ -218,31 +218,27 @@ def test_a_sweep_goes_on_past_failures_and_skips_what_is_finished(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
-    done = command(*GRID, "fail_fast=true", "model.hidden_size=-1,8", cwd=tmp_path)
-    assert done.returncode == 1
+def test_fail_fast_stops_at_the_first_failure(tmp_path: Path, shell: Shell) -> None:
+    assert shell(*GRID, "fail_fast=true", "model.hidden_size=-1,8").returncode == 1
     assert len(list(tmp_path.glob("sweep/*/result.json"))) == 1
 
 
 @pytest.mark.slow
-def test_names_tell_jobs_and_sweeps_apart(tmp_path: Path) -> None:
+def test_names_tell_jobs_and_sweeps_apart(tmp_path: Path, shell: Shell) -> None:
     words = ("-m", "model=mlp,lstm", "optimizer.lr=0.1,0.01", *SMALL[:-1], "callbacks=core", "trainer.max_epochs=1")
-    assert command(*words, cwd=tmp_path).returncode == 0
+    assert shell(*words).returncode == 0
     (sweep,) = (tmp_path / "multirun").iterdir()
     assert re.fullmatch(r"train-model,optimizer\.lr-[0-9a-f]{6}", sweep.name)
     jobs = sorted(path.parent.name for path in sweep.glob("*/result.json"))
     assert [job[:-7] for job in jobs] == [f"model={model},lr={lr}" for model in ("lstm", "mlp") for lr in (0.01, 0.1)]
     assert all(re.fullmatch(r"[0-9a-f]{6}", job[-6:]) for job in jobs)
     # a sweep over other keys in the same folder knows the jobs that it shares with this one
-    again = command(*words[:2], "optimizer.lr=0.1", *words[3:], f"hydra.sweep.dir={sweep}", cwd=tmp_path)
+    again = shell(*words[:2], "optimizer.lr=0.1", *words[3:], f"hydra.sweep.dir={sweep}")
     assert again.stdout.count("finished before") == 2
     assert "2 finished, 0 not" in again.stdout  # those of this start alone
 
 
-def test_photos_that_changed_make_other_jobs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_photos_that_changed_make_other_jobs(tmp_path: Path, shell: Shell) -> None:
     for index in range(16):
         save_face(tmp_path / "faces" / "AB"[index % 2] / f"{index}.png", index + 1, (40, 50))
     words = ("-m", "data=folder", "data.root=faces", "baseline=majority", "hydra.sweep.dir=sweep")
@@ -250,8 +246,9 @@ def test_photos_that_changed_make_other_jobs(
     def sweep() -> int:
         """How many jobs had finished before."""
         jobs.fingerprint_now.cache_clear()
-        assert invoke(*words, module="baselines", monkeypatch=monkeypatch) == 0
-        return capsys.readouterr().out.count("finished before")
+        done = shell(*words, module="baselines")
+        assert done.returncode == 0
+        return done.stdout.count("finished before")
 
     assert [sweep(), sweep()] == [0, 1]
     (tmp_path / "faces" / "A" / "0.png").rename(tmp_path / "taken")

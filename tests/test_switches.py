@@ -21,7 +21,7 @@ from lfw_seq.sweeps import progress
 from lfw_seq.train import train
 from lfw_seq.training.start import draw_seed
 
-from .conftest import SMALL, Compose, invoke
+from .conftest import SMALL, Compose, Shell
 from .test_train import table
 
 
@@ -32,13 +32,12 @@ def result_of(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("choice", sorted(path.stem for path in (CONF / "debug").glob("*.yaml")))
 def test_a_debugging_run_ends_and_no_report_takes_it_for_a_real_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Path, choice: str
+    tmp_path: Path, shell: Shell, run: Path, choice: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     words = [word for word in SMALL if "max_epochs" not in word]
     more = ["trainer.max_epochs=3"] if choice == "overfit" else []
     limits = ["data.eval_batch_size=5", "data.batch_size=10"]
-    assert invoke(*words, *limits, *more, f"debug={choice}", "hydra.run.dir=run", monkeypatch=monkeypatch) == 0
+    assert shell(*words, *limits, *more, f"debug={choice}", "hydra.run.dir=run").returncode == 0
     result = result_of(tmp_path / "run")
     assert (result["choices"]["debug"], result["config"]["debug"]) == (choice, choice)
     tested = len(table(tmp_path / "run" / "predictions.csv"))
@@ -127,12 +126,10 @@ def test_a_checkpoint_is_tested_without_training(config: Compose, tmp_path: Path
         train(config(*SMALL, "train=false", f"run_dir={tmp_path / 'other'}"))
 
 
-def test_a_run_that_is_not_tested_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert invoke("-m", *SMALL, "trainer.max_epochs=1", "test=false", "seed=0,1", monkeypatch=monkeypatch) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_a_run_that_is_not_tested_says_so(tmp_path: Path, shell: Shell) -> None:
+    done = shell("-m", *SMALL, "trainer.max_epochs=1", "test=false", "seed=0,1")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
     assert re.fullmatch(r"job 1/2  seed=0-\w{6}: val/loss [\d.]+, \d+ s, 0:\d\d:\d\d left", lines[0])
     assert re.fullmatch(r"job 2/2  seed=1-\w{6}: val/loss [\d.]+, \d+ s", lines[1])
     (first, _) = sorted(tmp_path.glob("multirun/*/seed=*"))

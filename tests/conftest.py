@@ -1,15 +1,17 @@
 """Tests never download: LFW is read where it is on disk, and else its tests are skipped, or fail with --require-lfw."""
 
+import csv
 import functools
 import importlib
 import logging
 import os
 import pickle
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -28,17 +30,14 @@ from lfw_seq.train import train
 
 from .browser import Browser
 
+if TYPE_CHECKING:
+    from lightning import Callback, Trainer
+
 Compose = Callable[..., DictConfig]
 Trained = Callable[..., Path]
 Shell = Callable[..., "Done"]
-SMALL = (
-    "data=synthetic",
-    "data.num_images=140",
-    "trainer=cpu",
-    "trainer.max_epochs=2",
-    "model.hidden_size=8",
-    "callbacks=core",
-)
+SMALL: tuple[str, ...] = ("data=synthetic", "data.num_images=140", "trainer=cpu", "trainer.max_epochs=2")
+SMALL += ("model.hidden_size=8", "callbacks=core")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -166,6 +165,38 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         return Done(status, *capsys.readouterr())
 
     return execute
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def imported(name: str, *words: str, cwd: Path, of: Iterable[str], **env: str) -> tuple[str, list[str]]:
+    """What a command of the project prints, run in a process of its own, and which of some modules it imports."""
+    code = f"""
+import runpy, sys
+sys.argv = {[name, *words]}
+try:
+    runpy.run_module('lfw_seq.{name}', run_name='__main__')
+finally:
+    print([name for name in {list(of)} if name in sys.modules])
+"""
+    line, env = [sys.executable, "-c", code], {**os.environ, **env}
+    done = subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+    printed, _, found = done.stdout.rstrip().rpartition("\n")
+    assert found.startswith("["), done.stderr
+    return printed, re.findall(r"\w+", found)
+
+
+def plain_trainer(epochs: int, *callbacks: "Callback", **more: Any) -> "Trainer":
+    """A trainer on the CPU that shows and keeps nothing by itself."""
+    from lightning import Trainer  # seconds, which the process that hands out the tests can spare
+
+    silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    keys: dict[str, Any] = {"accelerator": "cpu", "num_sanity_val_steps": 0, **silent, **more}
+    return Trainer(max_epochs=epochs, callbacks=list(callbacks), **keys)
 
 
 def batches(rows: Tensor, labels: Tensor, size: int) -> DataLoader[tuple[Tensor, ...]]:

@@ -1,6 +1,5 @@
 """Baselines: what is fitted on what, in the same run folders as a net's."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from lfw_seq.evaluation.summary import closing_table
 from lfw_seq.runs.folder import to_plain
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, Shell, composed
+from .conftest import SMALL, Compose, Shell, composed, table
 
 DATA = ("data=synthetic", "data.num_images=210", "data.height=25", "data.width=18")
 SMALLER = {
@@ -35,8 +34,7 @@ def make(folder: Path, *words: str) -> DictConfig:
 
 
 def predicted(folder: Path) -> dict[str, str]:
-    with (folder / "predictions.csv").open(newline="") as file:
-        return {row["file"]: row["predicted"] for row in csv.DictReader(file)}
+    return {row["file"]: row["predicted"] for row in table(folder / "predictions.csv")}
 
 
 def test_the_majority_is_the_majority(tmp_path: Path) -> None:
@@ -47,9 +45,9 @@ def test_the_majority_is_the_majority(tmp_path: Path) -> None:
     assert metrics["test/auroc"] == 0.5
     assert metrics["test/balanced_accuracy"] == pytest.approx(1 / 7)
     assert result["model"]["parameters"] == 7
-    table = closing_table(result, "run")
-    assert "is a share, not skill" in table
-    assert "epoch" not in table
+    text = closing_table(result, "run")
+    assert "is a share, not skill" in text
+    assert "epoch" not in text
 
 
 def test_nearest_is_the_nearest_of_train_and_validation(tmp_path: Path) -> None:

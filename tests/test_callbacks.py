@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 from hydra.utils import instantiate
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, LightningModule
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lfw_seq.training.callbacks.core import Resume
 from lfw_seq.training.callbacks.plateau import PlateauScheduler
 
-from .conftest import Compose, batches
+from .conftest import Compose, batches, plain_trainer
 
 LR = 1e-3
 
@@ -47,17 +47,7 @@ def fit(tmp_path: Path) -> Fit:
         losses: Sequence[float], *callbacks: Callback, resume: str | None = None, epochs: int | None = None
     ) -> Scripted:
         model = Scripted(losses)
-        trainer = Trainer(
-            max_epochs=epochs or len(losses),
-            accelerator="cpu",
-            callbacks=list(callbacks),
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=tmp_path,
-        )
+        trainer = plain_trainer(epochs or len(losses), *callbacks, default_root_dir=tmp_path)
         data = batches(torch.ones(1, 1), torch.zeros(1), 1)
         trainer.fit(model, data, data, ckpt_path=resume, weights_only=True)
         trainer.save_checkpoint(tmp_path / "end.ckpt")
@@ -87,15 +77,8 @@ def test_epochs_21_to_30_flat_make_31_run_at_half(fit: Fit, config: Compose) -> 
 
 
 def plateau(**changes: Any) -> PlateauScheduler:
-    keys: dict[str, Any] = {
-        "monitor": "val/loss",
-        "mode": "min",
-        "factor": 0.5,
-        "patience": 2,
-        "min_delta": 1e-4,
-        "min_lr": 1e-7,
-    }
-    return PlateauScheduler(**(keys | changes))
+    keys: dict[str, Any] = {"monitor": "val/loss", "mode": "min", "factor": 0.5, "patience": 2}
+    return PlateauScheduler(**(keys | {"min_delta": 1e-4, "min_lr": 1e-7} | changes))
 
 
 def test_an_improvement_counts_from_an_absolute_ten_thousandth(fit: Fit) -> None:

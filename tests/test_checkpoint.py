@@ -156,18 +156,10 @@ def shared(depth: int) -> list[Any]:
 
 
 MODEL = (METADATA, "config", "model")
-REORDERED = {
-    "_target_": "lfw_seq.models.encoded.EncodedReader",
-    "encoder": {
-        "_target_": "lfw_seq.models.encoders.Reorder",
-        "_partial_": True,
-        "rows": True,
-        "pixels": "each",
-        "seed": 0,
-    },
-    "reader": {"_target_": "lfw_seq.models.mlp.MLP", "_partial_": True, "hidden_size": 1, "num_layers": 1}
-    | {"dropout": 0.0, "init": "torch"},
-}
+ENCODER = {"_target_": "lfw_seq.models.encoders.Reorder", "rows": True, "pixels": "each", "seed": 0}
+READER = {"_target_": "lfw_seq.models.mlp.MLP", "hidden_size": 1, "num_layers": 1, "dropout": 0.0, "init": "torch"}
+PARTS = {"encoder": ENCODER | {"_partial_": True}, "reader": READER | {"_partial_": True}}
+REORDERED = {"_target_": "lfw_seq.models.encoded.EncodedReader", **PARTS}
 STRETCHED = torch.zeros(1).expand(2**16, 2**16)
 CRAFTED: dict[str, tuple[Any, str]] = {
     "no state": (lambda c: {"weight": torch.ones(2)}, "another project"),
@@ -198,16 +190,9 @@ CRAFTED: dict[str, tuple[Any, str]] = {
     "a partial": (change(*MODEL, "_partial_", value=True), "_partial_: refused"),
     "arguments": (change(*MODEL, "_args_", value=[1]), "_args_: refused"),
 }
-target: Any
-for target in ("os.system", "lfw_seq.train.train", "lfw_seq.modelsx.mlp.MLP", "lfw_seq.models.recurrent.torch.load"):
-    CRAFTED[target] = (change(*MODEL, "_target_", value=target), "refused; expected a class of lfw_seq")
-for target in (
-    "lfw_seq.models.recurrent.nn.LSTM",
-    "lfw_seq.models.init.initialise",
-    "lfw_seq.data.__main__.X",
-    None,
-    5,
-):
+OTHERS = "recurrent.torch.load", "recurrent.nn.LSTM", "init.initialise"
+ELSEWHERE = "os.system", "lfw_seq.train.train", "lfw_seq.modelsx.mlp.MLP", "lfw_seq.data.__main__.X", None, 5
+for target in (*(f"lfw_seq.models.{name}" for name in OTHERS), *ELSEWHERE):
     CRAFTED[str(target)] = (change(*MODEL, "_target_", value=target), "refused; expected a class of lfw_seq")
 
 
@@ -331,16 +316,9 @@ def test_nets_and_sources_of_ours_are_found_and_nothing_else_is_imported() -> No
     built = construct("model", net, models, {"num_features": 8, "num_rows": 9, "num_classes": 2})
     assert built(torch.rand(3, 9, 8)).shape == (3, 2)
     assert find_class(data, "lfw_seq.data.synthetic.Synthetic") is Synthetic
-    here = (
-        "synthetic.dataclass",
-        "faces.Faces",
-        "module.FaceRows",
-        "synthetic.Synthetic.load",
-        "synthetic",
-        "__main__.X",
-    )
     others: list[object] = ["os.system", "lfw_seq.models.cnn.CNN", "", 3, None, []]
-    for name in (*others, *(f"lfw_seq.data.{name}" for name in here)):
+    here = ["synthetic.dataclass", "faces.Faces", "module.FaceRows", "synthetic.Synthetic.load", "synthetic"]
+    for name in (*others, *(f"lfw_seq.data.{name}" for name in (*here, "__main__.X"))):
         assert find_class(data, name) is None, name
     assert find_class(models, "this.s") is None
     assert "this" not in sys.modules

@@ -19,7 +19,7 @@ from lfw_seq.__main__ import COMMANDS
 from lfw_seq.cli import CONF, start
 from lfw_seq.compose import quoted
 
-from .conftest import SMALL, Shell
+from .conftest import SMALL, Shell, imported
 
 DRAWN = ("data=synthetic", "data.num_images=140")
 
@@ -96,16 +96,7 @@ def test_a_model_that_replaces_an_experiments_own_is_named(shell: Shell) -> None
 
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]])
 def test_help_imports_no_torch(tmp_path: Path, words: list[str]) -> None:
-    code = f"""
-import runpy, sys
-sys.argv = ['train', *{words}]
-try:
-    runpy.run_module('lfw_seq.train', run_name='__main__')
-finally:
-    print([name for name in ('torch', 'lightning', 'sklearn') if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert imported("train", *words, cwd=tmp_path, of=("torch", "lightning", "sklearn"))[1] == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,5 @@
 """`trainer=ddp`: several processes that Lightning starts give one run, and one run folder."""
 
-import csv
 import json
 import os
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from .conftest import command
+from .conftest import command, table
 from .test_sweeps import outcome
 
 # batches of 16 and 140 images: 100 train (seven batches, the last of 4), 12 validate, 28 test
@@ -35,8 +34,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     assert two.stdout.count("epoch   6/6") == 1
     last = torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 6 * 4  # each process takes every other batch
-    with (tmp_path / "two" / "predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = table(tmp_path / "two" / "predictions.csv")
     assert len({row["file"] for row in rows}) == len(rows) == 28  # each test image once
     evaluated = command("run=two", cwd=tmp_path, module="lfw_seq.evaluate")
     assert "equal the training run" in evaluated.stdout + evaluated.stderr, evaluated.stdout

@@ -1,6 +1,5 @@
 """Evaluation of finished runs: the training run's numbers again, and everything beside them."""
 
-import csv
 import json
 import re
 import shutil
@@ -29,7 +28,7 @@ from lfw_seq.runs import record
 from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, Trained, command, composed, save_face
+from .conftest import SMALL, Compose, Trained, command, composed, save_face, table
 from .test_lfw import draw_lfw
 
 Ask = Callable[..., DictConfig]
@@ -89,11 +88,6 @@ def people_folder(root: Path, strangers: int = 4) -> Path:
     return root
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_the_training_runs_metrics_come_out_to_the_last_digit(
     run: Path, evaluated: tuple[dict[str, Any], Path]
 ) -> None:
@@ -146,21 +140,21 @@ def test_numbers_agree_with_scikit_learn(run: Path, evaluated: tuple[dict[str, A
     files, truth, rows, names = record.read_predictions(run / "predictions.csv")
     scores = np.array(rows)
     predicted = scores.argmax(axis=1)
-    table = sk.classification_report(truth, predicted, target_names=names, output_dict=True, zero_division=0)
+    expected = sk.classification_report(truth, predicted, target_names=names, output_dict=True, zero_division=0)
     for person, row in enumerate(result["people"]):
         for mine, theirs in (("precision", "precision"), ("recall", "recall"), ("f1", "f1-score"), ("support",) * 2):
-            assert row[mine] == pytest.approx(table[row["name"]][theirs], abs=1e-9)
+            assert row[mine] == pytest.approx(expected[row["name"]][theirs], abs=1e-9)
         assert row["auc"] == pytest.approx(sk.roc_auc_score(np.array(truth) == person, scores[:, person]), abs=1e-9)
         assert row["predicted"] == (predicted == person).sum()
     for group, name in (("macro", "macro avg"), ("weighted", "weighted avg")):
         for mine, theirs in (("precision", "precision"), ("recall", "recall"), ("f1", "f1-score")):
-            assert result[group][mine] == pytest.approx(table[name][theirs], abs=1e-9)
+            assert result[group][mine] == pytest.approx(expected[name][theirs], abs=1e-9)
     balanced = sk.balanced_accuracy_score(truth, predicted)
     assert result["balanced_accuracy"]["value"] == pytest.approx(balanced, abs=1e-9)
-    matrix = [list(map(int, list(row.values())[1:])) for row in read(out / "confusion.csv")]
+    matrix = [list(map(int, list(row.values())[1:])) for row in table(out / "confusion.csv")]
     assert matrix == sk.confusion_matrix(truth, predicted, labels=range(7)).tolist()
-    assert [float(row["share"]) for row in read(out / "cmc.csv")] == result["cmc"]
-    assert len(files) == sum(int(row["images"]) for row in read(out / "reliability.csv"))
+    assert [float(row["share"]) for row in table(out / "cmc.csv")] == result["cmc"]
+    assert len(files) == sum(int(row["images"]) for row in table(out / "reliability.csv"))
 
 
 def test_a_person_without_an_image_has_no_recall_and_no_auc() -> None:
@@ -279,8 +273,8 @@ def test_two_runs_compared(run: Path, trained: Trained, asked: Ask, tmp_path: Pa
     result = evaluate(asked(f"against={against}"))
     pair = result["comparison"]
     assert pair["only_run"] + pair["only_against"] + pair["both"] + pair["neither"] == 28
-    rows = read(tmp_path / "out" / "comparison.csv")
-    first, second = ({row["file"]: row for row in read(folder / "predictions.csv")} for folder in (run, against))
+    rows = table(tmp_path / "out" / "comparison.csv")
+    first, second = ({row["file"]: row for row in table(folder / "predictions.csv")} for folder in (run, against))
     assert {row["file"] for row in rows} == {f for f in first if first[f]["predicted"] != second[f]["predicted"]}
     assert sum(row["right"] == "run" for row in rows) == pair["only_run"]
     assert (tmp_path / "out" / "confusion_against.png").is_file()

@@ -21,14 +21,8 @@ SHAPE = {"num_features": 37, "num_rows": 50, "num_classes": 7}
 
 
 def reader(**changes: Any) -> RecurrentReader:
-    keys: dict[str, Any] = SHAPE | {
-        "cell": "lstm",
-        "hidden_size": 128,
-        "num_layers": 2,
-        "dropout": 0.3,
-        "bidirectional": False,
-    }
-    return RecurrentReader(**(keys | {"pooling": "last", "init": "torch"} | changes))
+    keys: dict[str, Any] = {"cell": "lstm", "hidden_size": 128, "num_layers": 2, "dropout": 0.3, "bidirectional": False}
+    return RecurrentReader(**(SHAPE | keys | {"pooling": "last", "init": "torch"} | changes))
 
 
 def parameters(net: nn.Module) -> int:

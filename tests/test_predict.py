@@ -32,7 +32,7 @@ from lfw_seq.runs import formats, record
 from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, Shell, composed, save_face
+from .conftest import SMALL, Compose, Shell, composed, imported, save_face
 from .test_lfw import draw_lfw
 
 Ask = Callable[..., DictConfig]
@@ -185,20 +185,14 @@ def test_more_images_than_open_files_and_an_unreadable_one(
 
 
 def test_predict_needs_neither_the_data_nor_lightning(run: Path, photos: Path, tmp_path: Path) -> None:
-    import subprocess
-
     shutil.copytree(run, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("*.json", ".hydra", "*.csv"))
-    code = f"""
-import runpy, sys
-sys.argv = ['predict', "run={tmp_path / "elsewhere"}", "images={photos}"]
-try:
-    runpy.run_module('lfw_seq.predict', run_name='__main__')
-finally:
-    print([name for name in ('lightning', 'sklearn', 'torchmetrics', 'matplotlib', 'scipy') if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert len(done.stdout.splitlines()) == 6  # the header, three photos, the summary
+    words, heavy = (
+        (f"run={tmp_path / 'elsewhere'}", f"images={photos}"),
+        "lightning sklearn torchmetrics matplotlib scipy",
+    )
+    printed, found = imported("predict", *words, cwd=tmp_path, of=heavy.split())
+    assert found == []
+    assert len(printed.splitlines()) == 5  # the header, three photos, the summary
 
 
 def test_onnx_predicts_as_the_run_and_names_itself(run: Path, asked: Ask, tmp_path: Path) -> None:

@@ -72,14 +72,9 @@ def started(line: str) -> list[list[str]]:
 def in_small(words: list[str], home: Path) -> list[str]:
     """A command's words with two values of each key that is swept, on few drawn faces, on what lies in `home`."""
     name, *given = words or ["--help"]
-    there = {
-        "run": "run",
-        "against": "run",
-        "sweep": "sweep",
-        "images": "FACES",
-        "faces": "FACES",
-        "data.root": "FACES",
-    }
+    there = {"run": "run", "against": "run", "sweep": "sweep"} | dict.fromkeys(
+        ("images", "faces", "data.root"), "FACES"
+    )
     changed = []
     for word in given:
         key, _, value = word.partition("=")

@@ -26,7 +26,7 @@ from lfw_seq.training.callbacks.core import Resume
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.optimizers import adamw, cosine
 
-from .conftest import SMALL, Compose, batches
+from .conftest import SMALL, Compose, batches, plain_trainer
 
 GRAY = Layout(columns=False, colours=1)
 
@@ -113,18 +113,8 @@ def fit(
                 trainer.save_checkpoint(folder / f"{epochs}.ckpt")  # before the stop, which Resume would keep
                 trainer.should_stop = True
 
-    trainer = Trainer(
-        max_epochs=4,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        gradient_clip_val=1.0,
-        accumulate_grad_batches=accumulate,
-        num_sanity_val_steps=0,
-        callbacks=[Resume(0), WeightAverage(decay), watch, Stop()],
-    )
+    keys: dict[str, Any] = {"gradient_clip_val": 1.0, "accumulate_grad_batches": accumulate}
+    trainer = plain_trainer(4, Resume(0), WeightAverage(decay), watch, Stop(), **keys)
     trainer.fit(model, batches(rows, ids, 8), batches(rows, ids, 24), ckpt_path=ckpt, weights_only=True)
     return model, watch, trainer
 

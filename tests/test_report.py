@@ -5,8 +5,6 @@ import math
 import os
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from lfw_seq.reports.read import read
 from lfw_seq.reports.significance import estimate
 from lfw_seq.reports.tables import sentences
 
-from .conftest import SMALL, Shell
+from .conftest import SMALL, Shell, imported
 from .runs_on_disk import write_run
 
 ACCURACY = "test/accuracy"
@@ -266,19 +264,10 @@ def test_a_full_disk_leaves_the_older_report_whole(tmp_path: Path, monkeypatch: 
 def test_any_name_on_an_ascii_terminal_without_torch(tmp_path: Path) -> None:
     write_run(tmp_path / "Łódź faces" / "a b", 0.5, model__pooling="größte")
     write_run(tmp_path / "model=lstm,gru_seed=0,1" / "c", 0.7, seed=1)
-    code = """
-import runpy, sys
-sys.argv[0] = 'report'
-try:
-    runpy.run_module('lfw_seq.report', run_name='__main__')
-finally:
-    print([name for name in ('torch', 'lightning', 'sklearn') if name in sys.modules])
-"""
-    line = [sys.executable, "-c", code, 'sweep=["Łódź faces","model=*"]', "out=größe"]
-    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
-    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
-    assert "2 finished runs of 2 configurations" in done.stdout
+    words, ascii_only = ('sweep=["Łódź faces","model=*"]', "out=größe"), {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    printed, found = imported("report", *words, cwd=tmp_path, of=("torch", "lightning", "sklearn"), **ascii_only)
+    assert found == []
+    assert "2 finished runs of 2 configurations" in printed
     assert "größte" in (tmp_path / "größe" / "runs.csv").read_text(encoding="utf-8")
     assert "Łódź faces/a b" in (tmp_path / "größe" / "runs.csv").read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["größe", "model=lstm,gru_seed=0,1", "Łódź faces"]

@@ -1,6 +1,5 @@
 """Multiruns: skipped, resumed, failed, killed and shared jobs."""
 
-import csv
 import json
 import os
 import random
@@ -26,20 +25,12 @@ from lfw_seq.sweeps import jobs
 from lfw_seq.train import train
 from lfw_seq.training.callbacks.core import CheckpointFiles
 
-from .conftest import SMALL, Compose, Shell, command, save_face
+from .conftest import SMALL, Compose, Shell, command, save_face, table
 
 # short epochs, and every state that a resumed run must take up: plateau, early stopping, dropout, order
 SWEEP = (
-    "-m",
-    "data=synthetic",
-    "data.num_images=300",
-    "trainer=cpu",
-    "trainer.max_epochs=40",
-    "model.hidden_size=16",
-    "callbacks.plateau.patience=2",
-    "callbacks.early_stopping.patience=6",
-    "optimizer.lr=0.01",
-    "seed=0,1,2",
+    *("-m", "data=synthetic", "data.num_images=300", "trainer=cpu", "trainer.max_epochs=40", "model.hidden_size=16"),
+    *("callbacks.plateau.patience=2", "callbacks.early_stopping.patience=6", "optimizer.lr=0.01", "seed=0,1,2"),
     "hydra.sweep.dir=sweep",
 )
 
@@ -301,8 +292,7 @@ def test_two_processes_divide_a_sweep(tmp_path: Path) -> None:
     for folder in (path.parent for path in tmp_path.glob("sweep/*/result.json")):
         ended = [line for text in said for line in text.splitlines() if folder.name in line and "val/loss" in line]
         assert len(ended) == 1
-        with (folder / "metrics.csv").open() as file:
-            numbers = [int(row["epoch"]) for row in csv.DictReader(file)]
+        numbers = [int(row["epoch"]) for row in table(folder / "metrics.csv")]
         assert numbers == list(range(1, len(numbers) + 1))
     assert len(list(tmp_path.glob("sweep/*/result.json"))) == 3
 

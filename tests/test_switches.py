@@ -21,8 +21,7 @@ from lfw_seq.sweeps import progress
 from lfw_seq.train import train
 from lfw_seq.training.start import draw_seed
 
-from .conftest import SMALL, Compose, Shell
-from .test_train import table
+from .conftest import SMALL, Compose, Shell, table
 
 
 def result_of(folder: Path) -> dict[str, Any]:

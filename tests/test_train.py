@@ -1,6 +1,5 @@
 """Whole runs: the run folder, the same numbers twice, the lab's protocol."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,10 @@ from lfw_seq.runs import folder as runs
 from lfw_seq.train import train
 from lfw_seq.training import build
 
-from .conftest import SMALL, Compose, Trained, command
+from .conftest import SMALL, Compose, Trained, command, table
 
-FILES = {
-    ".hydra/config.yaml",
-    ".hydra/overrides.yaml",
-    ".lock",
-    "checkpoints/best.ckpt",
-    "checkpoints/last.ckpt",
-    "metrics.csv",
-    "predictions.csv",
-    "result.json",
-}
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+FILES = {".hydra/config.yaml", ".hydra/overrides.yaml", ".lock", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+FILES |= {"metrics.csv", "predictions.csv", "result.json"}
 
 
 def test_a_run_folder_holds_what_the_contract_says(config: Compose, tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ from lfw_seq.benchmarks.timing import (
 )
 from lfw_seq.cli import UsageError
 
-from .conftest import SMALL, command
+from .conftest import SMALL, Shell
 
 
-def run_benchmark(what: str, *words: str, cwd: Path) -> tuple[str, dict[str, dict[str, dict[str, float]]]]:
+def run_benchmark(shell: Shell, what: str, *words: str) -> tuple[str, dict[str, dict[str, dict[str, float]]]]:
     """What the command prints, and the summary that it writes."""
-    done = command(f"what={what}", *words, "rounds=1", f"hydra.run.dir={what}", cwd=cwd, module="lfw_seq.benchmark")
+    done = shell(f"what={what}", *words, "rounds=1", f"hydra.run.dir={what}", module="benchmark")
     assert done.returncode == 0, done.stderr
-    result = json.loads((cwd / what / "benchmark.json").read_text())
+    result = json.loads(Path(what, "benchmark.json").read_text())
     assert len(result["rounds"]) == 1
     assert all(name in done.stdout for name in result["summary"])
     return done.stdout, result["summary"]
@@ -76,8 +76,8 @@ def test_what_is_not_installed_is_named_with_the_remedy() -> None:
     assert "no_such.part" not in str(unavailable("x", "no_such", "no_such.part"))  # of a package that is missing
 
 
-def test_predictions_agree_in_every_engine(tmp_path: Path) -> None:
-    printed, summary = run_benchmark("predict", *SMALL, cwd=tmp_path)
+def test_predictions_agree_in_every_engine(shell: Shell) -> None:
+    printed, summary = run_benchmark(shell, "predict", *SMALL)
     assert {name.partition(", ")[2] for name in summary if "/" not in name} == {"1", "32", "512"}
     assert all(row["images_per_second"]["median"] > 0 for row in summary.values())
     differences = {line.partition(": within ")[0]: line for line in printed.splitlines() if ": within " in line}
@@ -87,8 +87,8 @@ def test_predictions_agree_in_every_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_epoch_beside_the_shortest_loop(tmp_path: Path) -> None:
-    printed, summary = run_benchmark("epoch", *SMALL, "epochs=1", cwd=tmp_path)
+def test_an_epoch_beside_the_shortest_loop(shell: Shell) -> None:
+    printed, summary = run_benchmark(shell, "epoch", *SMALL, "epochs=1")
     assert {"ours / shortest PyTorch loop", "ours in bf16 / that loop in bf16", "ours in bf16 / ours"} <= summary.keys()
     for name, backend in {"Keras on TensorFlow": "tensorflow", "Keras on JAX": "jax"}.items():
         lack = unavailable("peers", "keras", backend)
@@ -96,8 +96,8 @@ def test_an_epoch_beside_the_shortest_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_commands_are_timed_with_what_was_typed(tmp_path: Path) -> None:
-    _, summary = run_benchmark("start", *SMALL, cwd=tmp_path)
+def test_commands_are_timed_with_what_was_typed(shell: Shell) -> None:
+    _, summary = run_benchmark(shell, "start", *SMALL)
     assert {"--help / empty Hydra app --help", "first step / imports", "a run / imports"} <= summary.keys()
-    _, summary = run_benchmark("sweep", *SMALL, "runs=2", cwd=tmp_path)
+    _, summary = run_benchmark(shell, "sweep", *SMALL, "runs=2")
     assert "one process / single commands" in summary

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 
 from .conftest import invoke
@@ -134,7 +135,7 @@ sweep seed=0,1                | +nothing.at.all=1 -> nothing: no such key | hydr
 sweep seed=0,1                | hydra.sweep.dir=file | hydra.sweep.dir=/proc/x | hydra.sweep.dir=null -> sweep.dir=null:
 sweep seed=0,1                | hydra.sweep.subdir=/dev/null/x -> /dev/null/x: Not a directory | hydra/sweeper=no -> no such choice
 sweep seed=0,1                | trainer=cpu,ddp -> trainer=cpu,ddp: a run of several processes cannot be a job of a multirun; leave -m out
-sweep seed=0,1                | trainer=ddp -> trainer=ddp: .*; leave -m out | +trainer.strategy=ddp_spawn -> strategy=ddp_spawn: .*; leave -m out
+sweep seed=0,1                | trainer=ddp -> trainer=ddp: .*; leave -m out | +trainer.strategy=ddp_spawn -> \\+trainer.strategy=ddp_spawn: .*; leave -m out
 sweep seed=0,1                | hydra/launcher=no -> no such choice | data.resiz=1,2 -> no such key
 sweep                         | seed=range(5,0) -> seed=range\\(5,0\\): no jobs; expected | seed=choice( -> seed=choice\\(: expected
 sweep                         | model=nothing,lstm -> model=nothing: no such choice | +sweep=nothing -> no such choice
@@ -145,7 +146,8 @@ sweep +sweep=tpe trial=0      | search.space.optimizer.lr.low=5 -> low=5: .low <
 sweep +sweep=tpe trial=0      | search.space.model.hidden_size=[] -> hidden_size=\\[\\]: .* one or more
 sweep data=synthetic           | model.num_layers=4 model=lstm,residual -> model.num_layers: no such key; not every choice has it
 sweep +sweep=tpe trial=0      | hydra.sweeper.n_trials=5 -> hydra.sweeper.n_trials: no such key
-evaluate                      | run=nowhere | run=file | run=empty -> no checkpoints/best.ckpt | run=loop | run=null | run=torn -> best.ckpt: damaged
+evaluate                      | run=nowhere -> run=nowhere: no such folder; expected | run=file | run=empty -> no checkpoints/best.ckpt
+evaluate                      | run=loop | run=null | run=torn -> best.ckpt: damaged
 evaluate                      | run=table -> predictions.csv: expected probabilities | run=[1,2]
 evaluate                      | run=bad -> result.json: cannot be read | faces=nowhere | faces=file | faces=empty -> empty: nobody has | against=nowhere
 evaluate                      | against=empty | mistakes=-1 | mistakes=abc | photos=abc | device=abc | device=cuda -> use device=cpu
@@ -160,10 +162,10 @@ predict                       | format=abc | format=null | top_k=0 | top_k=abc |
 predict                       | fpir=0.05 -> fpir=0.05: no threshold for it | fpir=abc -> fpir=abc: no threshold | threads=100000
 predict                       | out=file/x -> out=file/x: cannot be written \\(.*\\); choose another file | out=faces -> cannot be written | nothing=1 -> no such
 predict                       | run=torn -> best.ckpt: damaged | traceback=5
-export                        | run=nowhere | run=null | format=abc | format=null | data.download=abc | nothing=1 -> no such key
+export                        | run=nowhere | run=null | format=abc -> format=abc: expected one of onnx, torch | format=null | data.download=abc | nothing=1 -> no such key
 export                        | run=torn -> best.ckpt: damaged | out=file/x -> out=file/x: cannot be written
 report                        | sweep=nowhere | sweep=file | sweep=loop | sweep=null | sweep=[run,nowhere] -> sweep=nowhere: no such
-report                        | sweep=empty -> no finished run in or under it | sweep=run/* -> sweep=run/\\*: needs out=FOLDER | sweep=run/result.json
+report                        | sweep=empty -> no finished run in or under it | sweep=ru* -> sweep=ru\\*: needs out=FOLDER | sweep=run/result.json
 report                        | metric=foo -> metric=foo: no run has it; expected one of .*majority_rate, predicted_classes, .*test/accuracy
 report                        | metric=null -> no run has it; expected | monitor=foo -> monitor=foo: no run has it; expected one of val/accuracy, .*val/loss
 report                        | monitor_mode=abc -> monitor_mode=abc: expected one of min, max | metirc=x -> metirc: no such key; did you mean metric\\?
@@ -232,12 +234,13 @@ def world(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def standing(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test stands in the world, where a command may take a minute."""
+    """Each test stands in the world, where a command may take a minute, and draws no pixels of a figure."""
 
     def hang(*_: object) -> None:
         raise TimeoutError("hangs")
 
     monkeypatch.chdir(world)
+    monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)
     before = signal.signal(signal.SIGALRM, hang)
     yield
     signal.signal(signal.SIGALRM, before)

@@ -177,13 +177,13 @@ def imported(name: str, *words: str, cwd: Path, of: Iterable[str], **env: str) -
     """What a command of the project prints, run in a process of its own, and which of some modules it imports."""
     code = f"""
 import runpy, sys
-sys.argv = {[name, *words]}
+sys.argv[0] = '{name}'
 try:
     runpy.run_module('lfw_seq.{name}', run_name='__main__')
 finally:
     print([name for name in {list(of)} if name in sys.modules])
 """
-    line, env = [sys.executable, "-c", code], {**os.environ, **env}
+    line, env = [sys.executable, "-c", code, *words], {**os.environ, **env}
     done = subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
     printed, _, found = done.stdout.rstrip().rpartition("\n")
     assert found.startswith("["), done.stderr

@@ -222,7 +222,7 @@ SYNTHETIC: dict[str, Any] = {"_target_": "lfw_seq.data.synthetic.Synthetic", **D
         ({"_target_": "lfw_seq.data.cache.cached"}, "refused; expected a class of lfw_seq"),
         ({"_target_": "lfw_seq.data.lfw.np.load"}, "refused; expected a class of lfw_seq"),
         ({"_target_": "os.system"}, "refused; expected a class of lfw_seq"),
-        ({"seed": START}, r"data\.seed=.*refused"),
+        ({"seed": START}, r"data\.seed.*refused"),
         ({"seed": "${oc.env:HOME}"}, r"data\.seed=.*refused"),
         ({"_args_": ["x"]}, "_args_: refused"),
         ({"_partial_": True}, "_partial_: refused"),

@@ -6,13 +6,14 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
 from lfw_seq.cli import UsageError
+from lfw_seq.parts import Bounds, Seed, Threads, check_keys, check_value
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps import jobs
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODELS = ("majority", "nearest", "logistic", "svm", "nystroem")
+KEYS = {
+    "baseline": Literal["majority", "nearest", "logistic", "svm", "nystroem"],
+    "tuning_folds": Annotated[int, Bounds(2, 1000)],
+    "threads": Threads,
+    "seed": Seed,
+    "refit": bool,
+    "fail_fast": bool,
+}
 LEARNED = (  # attributes of scikit-learn's fitted steps
     "class_prior_",
     "mean_",
@@ -72,11 +80,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
     from lfw_seq.runs import record
     from lfw_seq.training.build import prepare_process
 
-    for key, least, most in (("tuning_folds", 2, 1000), ("threads", 1, 1024), ("seed", 0, 2**32 - 1)):
-        cli.check_whole(key, cfg[key], least, most)
-    for key in ("refit", "fail_fast", "traceback"):
-        cli.check_bool(key, cfg[key])
-    cli.check_choice("baseline", cfg.baseline, MODELS)
+    check_keys(cfg, KEYS)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
     with runs.claimed(folder, experiment):
         with cli.configuring():
@@ -84,7 +88,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
             data = build(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
             data.setup()
             known = ("loss", *classification_metrics(len(data.faces.names)))
-            cli.check_choice("monitor", cfg.monitor, tuple(f"val/{name}" for name in known))
+            check_value("monitor", cfg.monitor, Literal[tuple(f"val/{name}" for name in known)])
         runs.save_config(cfg, folder, record.overrides())
         with threadpool_limits(cfg.threads), cli.configuring(cfg.baseline):
             values, probabilities, parameters = fit_and_test(cfg, data)

@@ -3,17 +3,18 @@
 import importlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
 from lfw_seq.benchmarks.timing import run_round, summarize
+from lfw_seq.parts import Count, check_keys
 from lfw_seq.runs.folder import write_json
 from lfw_seq.runs.record import cpu_name, versions
 
-QUESTIONS = ("epoch", "start", "predict", "sweep")  # modules of lfw_seq.benchmarks
+Question = Literal["epoch", "start", "predict", "sweep"]  # modules of lfw_seq.benchmarks
 
 
 @hydra.main(config_path=str(cli.CONF), config_name="benchmark", version_base="1.3")
@@ -36,9 +37,7 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UsageError: an unknown question, or a number that is out of range.
     """
-    cli.check_choice("what", cfg.what, QUESTIONS)
-    for key in ("rounds", "epochs", "runs", "threads"):
-        cli.check_whole(key, cfg[key])
+    check_keys(cfg, {"what": Question, **dict.fromkeys(("rounds", "epochs", "runs", "threads"), Count)})
     os.environ["OMP_NUM_THREADS"] = str(cfg.threads)  # read when NumPy's libraries are imported, here or in a child
     title, contenders, pairs, notes = importlib.import_module(f"lfw_seq.benchmarks.{cfg.what}").plan(cfg)
     rounds = [run_round(contenders, pairs) for _ in range(cfg.rounds)]

@@ -1,7 +1,6 @@
 """How every command treats its user: a mistake ends in one line on stderr, with status 2, and leaves nothing behind."""
 
 import json
-import math
 import os
 import re
 import shlex
@@ -117,40 +116,6 @@ def as_typed(value: object) -> str:
     return text.replace(", ", ",").replace("'", "") if text.startswith("[") else text
 
 
-def check_whole(name: str, value: object, least: int = 1, most: int | None = None) -> None:
-    """Raise UsageError unless `value` is a whole number in [least, most]."""
-    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-    inside = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    if not inside or (most is not None and isinstance(value, int) and value > most):
-        raise UsageError(f"{name}={as_typed(value)}: expected a whole number {bounds}")
-
-
-def check_real(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> None:
-    """Raise UsageError unless `value` is a finite number in [low, high), or in (low, high) with `open_low`."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not (low <= float(value) < high) or (open_low and float(value) == low):  # type: ignore[arg-type]
-        bounds = f"{'above' if open_low else 'from'} {low:g}" + f" and below {high:g}" * math.isfinite(high)
-        raise UsageError(f"{name}={as_typed(value)}: expected a number {bounds}")
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise UsageError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise UsageError(f"{name}={as_typed(value)}: expected one of {', '.join(choices)}")
-
-
-def check_bool(name: str, value: object) -> None:
-    """Raise UsageError unless `value` is true or false."""
-    if not isinstance(value, bool):
-        raise UsageError(f"{name}={as_typed(value)}: expected true or false")
-
-
-def check_path(name: str, value: object) -> None:
-    """Raise UsageError unless `value` is text."""
-    if not isinstance(value, str):
-        raise UsageError(f"{name}={as_typed(value)}: expected a path")
-
-
 class NewFolders(Callback):
     """Hydra callback: remember which folders a run makes, so that a run that fails removes those and no others."""
 
@@ -233,7 +198,8 @@ def run(task: Callable[[DictConfig], dict[str, Any]], cfg: DictConfig) -> dict[s
     """Run a command's task in its Hydra job; one that fails removes the folders it made and left empty."""
     NewFolders.begun = True
     try:
-        check_bool("traceback", cfg.traceback)
+        if not isinstance(cfg.traceback, bool):
+            raise UsageError(f"traceback={as_typed(cfg.traceback)}: expected true or false")
         return task(cfg)
     except USAGE_ERRORS as error:  # here, as Hydra prints a line of its own about what leaves a job
         if cfg.traceback is True:

@@ -6,13 +6,14 @@ import logging
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
-from lfw_seq.cli import UsageError, check_whole
+from lfw_seq.cli import UsageError
+from lfw_seq.parts import Bounds, Natural, check_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,8 +37,7 @@ def demo(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UsageError: no such run or photo, runs that read other numbers of rows, or a file that cannot be written.
     """
-    check_whole("face", cfg.face, 0)
-    check_whole("port", cfg.port, 1, 65535)
+    check_keys(cfg, {"face": Natural, "port": Annotated[int, Bounds(1, 65535)]})
     import torch
 
     from lfw_seq.evaluation.reading import animate, read

@@ -12,7 +12,8 @@ import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
-from lfw_seq.cli import UsageError, check_bool, check_whole, printable
+from lfw_seq.cli import UsageError, printable
+from lfw_seq.parts import Natural, check_keys
 
 if TYPE_CHECKING:
     from lfw_seq.evaluation.predictions import Predictions
@@ -40,8 +41,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UsageError: no such run, no such images, a checkpoint that is refused, or a folder that cannot be written.
     """
-    check_whole("mistakes", cfg.mistakes, 0)
-    check_bool("photos", cfg.photos)
+    check_keys(cfg, {"mistakes": Natural, "photos": bool})
     import numpy as np
 
     from lfw_seq.evaluation import page, text

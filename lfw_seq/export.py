@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
-from lfw_seq.cli import UsageError, check_bool, check_choice
+from lfw_seq.cli import UsageError
+from lfw_seq.parts import check_keys
 from lfw_seq.runs.folder import to_plain, write_bytes
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def export(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UsageError: no such run, a net that this format cannot hold, or a file that cannot be written.
     """
-    check_choice("format", cfg.format, tuple(SUFFIXES))
-    check_bool("data.download", cfg.data.download)
+    check_keys(cfg, {"format": Literal["onnx", "torch"], "data.download": bool})
     import torch
 
     from lfw_seq.runs import formats

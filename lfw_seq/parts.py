@@ -4,15 +4,58 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object, instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import UsageError, as_typed, configuring
 
 LONGEST = 10_000  # of a list or a text
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+WORDS |= {Mapping: "keys below it; --cfg job prints them"}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of a number, as part of its type.
+
+    Attributes:
+        low: the least value.
+        high: the largest.
+        closed: which of them is a value itself: "both", "left", "right" or "neither".
+        odd: whether only odd numbers are.
+    """
+
+    low: float
+    high: float = math.inf
+    closed: str = "both"
+    odd: bool = False
+
+    def hold(self, value: float) -> bool:
+        """Whether a number is inside."""
+        above = value >= self.low if self.closed in ("both", "left") else value > self.low
+        below = value <= self.high if self.closed in ("both", "right") else value < self.high
+        return above and below and not (self.odd and value % 2 == 0)
+
+    def __str__(self) -> str:
+        low = f"{'from' if self.closed in ('both', 'left') else 'above'} {self.low}"
+        high = f" {'to' if self.closed in ('both', 'right') else 'and below'} {self.high}"
+        return low + high * math.isfinite(self.high) + ", odd" * self.odd
+
+
+Count = Annotated[int, Bounds(1)]
+Natural = Annotated[int, Bounds(0)]
+Odd = Annotated[int, Bounds(1, odd=True)]
+Seed = Annotated[int, Bounds(0, 2**32 - 1)]
+Threads = Annotated[int, Bounds(1, 1024)]
+Units = Annotated[int, Bounds(1, 2**16)]  # of a layer
+Layers = Annotated[int, Bounds(1, 1000)]
+Share = Annotated[float, Bounds(0, 1, "left")]  # as of dropout: never all
+Part = Annotated[float, Bounds(0, 1, "neither")]  # as of a split: something on both sides
+Positive = Annotated[float, Bounds(0, closed="right")]
+NotNegative = Annotated[float, Bounds(0)]
 
 
 def build_part(key: str, node: Any, kind: type = object, **given: Any) -> Any:
@@ -60,7 +103,7 @@ def check_arguments(key: str, function: Any, node: Mapping[str, Any], given: Col
     """
     try:
         known = inspect.signature(function).parameters
-        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
     except (TypeError, ValueError, NameError):  # written in C, or with names of its own
         return
     takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in known.values())
@@ -73,15 +116,29 @@ def check_arguments(key: str, function: Any, node: Mapping[str, Any], given: Col
             raise UsageError(f"{key}.{name}={as_typed(value)}: {taker} takes no such key; expected one of {names}")
         if isinstance(value, Mapping) and "_target_" in value:
             check_arguments(f"{key}.{name}", get_object(value["_target_"]), value)
-        elif name in hints and "_target_" not in str(value) and not fits(value, hints[name]):
-            raise UsageError(f"{key}.{name}={as_typed(value)}: expected {in_words(hints[name])}")
+        elif name in hints and "_target_" not in str(value):
+            check_value(f"{key}.{name}", value, hints[name])
+
+
+def check_value(key: str, value: object, kind: Any) -> None:
+    """Raise UsageError, which names the key, unless a plain value has a type; its bounds are part of it."""
+    if not fits(value, kind):
+        raise UsageError(f"{key}={as_typed(value)}: expected {in_words(kind)}")
+
+
+def check_keys(cfg: DictConfig, kinds: Mapping[str, Any]) -> None:
+    """Raise UsageError for the first key of a command, dotted, whose value has not its type; missing ones are null."""
+    for key, kind in kinds.items():
+        check_value(key, OmegaConf.select(cfg, key), kind)
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a plain value has a type, all of its parts included, and no size out of bounds."""
+    """Whether a plain value has a type, all of its parts and its bounds included."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any or isinstance(kind, TypeVar) or origin is Callable:
         return True
+    if origin is Annotated:
+        return fits(value, parts[0]) and parts[1].hold(value)
     if origin in (Union, types.UnionType):
         return any(fits(value, part) for part in parts)
     if origin is Literal:
@@ -111,8 +168,10 @@ def in_words(kind: Any) -> str:
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(in_words, parts)))
+    if origin is Annotated:
+        return f"{in_words(parts[0])} {parts[1]}"
     if origin is Literal:
-        return ", ".join(map(as_typed, parts))
+        return f"one of {', '.join(map(as_typed, parts))}"
     if origin is tuple or (inspect.isclass(origin) and issubclass(list, origin)):
         return f"a list of {', '.join(map(in_words, parts))}"
     return WORDS.get(kind) or str(getattr(kind, "__name__", kind))

@@ -8,13 +8,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
-from lfw_seq.cli import UsageError, check_choice, check_whole, printable
+from lfw_seq.cli import UsageError, printable
+from lfw_seq.parts import Count, Threads, check_keys
 from lfw_seq.runs.folder import csv_text, write_text
 from lfw_seq.runs.record import UNKNOWN
 
@@ -49,11 +50,9 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
         UsageError: no such run, no image, a checkpoint that is refused, or a file that cannot be written.
     """
     formats: dict[str, Callable[[Sequence[Prediction]], str]] = {"table": as_table, "csv": as_csv, "json": as_json}
-    check_choice("format", cfg.format, tuple(formats))
-    check_whole("top_k", cfg.top_k)
-    check_whole("batch_size", cfg.batch_size)
-    threads = (os.cpu_count() or 1) if cfg.threads is None else cfg.threads
-    check_whole("threads", threads, 1, 1024)
+    known = {"format": Literal["table", "csv", "json"], "top_k": Count, "batch_size": Count, "threads": Threads | None}
+    check_keys(cfg, known)
+    threads = cfg.threads or os.cpu_count() or 1
     paths = find_images(str(cfg.images))
     import torch
 

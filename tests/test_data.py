@@ -1,7 +1,7 @@
 """Split, order of reading, batches, and the data module of a config."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import Mock
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils.data import DistributedSampler
 from lfw_seq.cli import CONF, UsageError
 from lfw_seq.data.batches import derive_seed, loader, shuffled
 from lfw_seq.data.module import FaceRows, build
-from lfw_seq.data.sequences import ORDERS, pictures, sequences
+from lfw_seq.data.sequences import Order, pictures, sequences
 from lfw_seq.data.split import Split
 from lfw_seq.data.synthetic import LFW_COUNTS, Synthetic
 
@@ -107,7 +107,7 @@ def test_orders_of_reading() -> None:
     color = np.stack([images, images + 100, images + 200], axis=3)
     assert sequences(color, "top_down").shape == (2, 3, 12)
     assert sequences(color, "columns")[0, 1, :6].tolist() == [1, 101, 201, 5, 105, 205]
-    for order in ORDERS:
+    for order in get_args(Order):
         assert np.array_equal(pictures(sequences(images, order), order, color=False), images)
         assert np.array_equal(pictures(sequences(color, order), order, color=True), color)
 

@@ -59,7 +59,7 @@ train                         | model.hidden_size=1e9 -> model.hidden_size=10000
 train                         | model.dropout=1 | model.dropout=abc | model.dropout=-0.1 | model.bidirectional=abc
 train                         | model.bidirectional=1 | model.cell=elman | model.pooling=first | model.init=zeros | +model.foo=1
 train                         | model._target_=os.getcwd -> getcwd takes no such key | model._target_=null | model=[
-train model=cnn               | model.channels=[0] -> model.channels=0: expected | model.channels=[] | model.channels=5
+train model=cnn               | model.channels=[0] -> model.channels=\\[0\\]: expected | model.channels=[] | model.channels=5
 train model=cnn               | model.channels=[a] -> model.channels=\\[a\\]: expected | model.kernel=4 | model.kernel=abc
 train model=mlp               | model.hidden_size=0 | model.num_layers=1.5 | model.dropout=nan | model.init=5
 train model=residual          | model.reader.hidden_size=0 | model.encoder.hidden_size=0 | model.encoder.bidirectional=abc

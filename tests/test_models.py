@@ -1,6 +1,6 @@
 """Nets: the lab's counts, the equations, the shapes."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lfw_seq.models.encoded import TwoReaders
 from lfw_seq.models.encoders import Reorder, ResidualStack, RowConvolution, RowWindows, WindowConvolution
 from lfw_seq.models.mlp import MLP
-from lfw_seq.models.recurrent import CELLS, LSTM, POOLINGS, RecurrentReader
+from lfw_seq.models.recurrent import CELLS, LSTM, Pooling, RecurrentReader
 from lfw_seq.models.reference import Gates, ReferenceLSTM, read_cell, update_cell
 
 from .conftest import Compose
@@ -72,7 +72,7 @@ def test_a_layer_is_torchs_in_float32_and_pads_odd_rows_in_bfloat16(features: in
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", get_args(Pooling))
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_every_option_gives_logits_and_gradients(cell: str, pooling: str, bidirectional: bool) -> None:
     net = reader(cell=cell, pooling=pooling, bidirectional=bidirectional, hidden_size=16, init="keras")
@@ -230,7 +230,7 @@ def test_two_readers_read_rows_and_columns(config: Compose) -> None:
 
 @pytest.mark.parametrize("rows", [True, False])
 @pytest.mark.parametrize("pixels", ["kept", "alike", "each"])
-def test_another_order_loses_no_pixel(rows: bool, pixels: str) -> None:
+def test_another_order_loses_no_pixel(rows: bool, pixels: Literal["kept", "alike", "each"]) -> None:
     image = torch.arange(50 * 37.0).reshape(1, 50, 37)
     read = Reorder(37, 50, rows=rows, pixels=pixels, seed=0)(image)
     assert torch.equal(read, Reorder(37, 50, rows=rows, pixels=pixels, seed=0)(image))

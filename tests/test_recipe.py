@@ -18,7 +18,7 @@ from lfw_seq.data.augment import Augment
 from lfw_seq.data.sequences import Layout
 from lfw_seq.data.standardize import Standardize
 from lfw_seq.models.predictor import Predictor
-from lfw_seq.runs.folder import to_plain
+from lfw_seq.parts import build_part, to_plain
 from lfw_seq.train import train
 from lfw_seq.training.build import build_classifier
 from lfw_seq.training.callbacks.average import WeightAverage
@@ -61,7 +61,7 @@ def test_cosine_rises_then_falls_to_its_end() -> None:
     assert seen[-1] == pytest.approx(0.2)
     assert seen[4:] == sorted(seen[4:], reverse=True)
     with pytest.raises(UsageError, match=r"^schedule\.warmup=1: expected"):
-        rates(functools.partial(cosine, warmup=1, final=0), 10)
+        build_part("schedule", {"_target_": f"{cosine.__module__}.cosine", "warmup": 1, "final": 0})
 
 
 class Toy(nn.Module):

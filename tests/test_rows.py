@@ -18,16 +18,16 @@ from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation import drawing, figures
 from lfw_seq.evaluation.rows import accuracy_by_step, mean_gates, record_inputs, row_gradients, saliency
 from lfw_seq.models.predictor import Predictor
-from lfw_seq.models.recurrent import RecurrentReader
+from lfw_seq.models.recurrent import Cell, RecurrentReader
 
 
-def reader(cell: str) -> RecurrentReader:
+def reader(cell: Cell) -> RecurrentReader:
     torch.manual_seed(0)
     return RecurrentReader(5, 9, 3, cell, 6, 2, 0.3, False, "last", "torch").eval()
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_gradients_by_row_are_those_of_single_images(cell: str) -> None:
+def test_gradients_by_row_are_those_of_single_images(cell: Cell) -> None:
     net, rows, labels = reader(cell), torch.rand(4, 9, 5), torch.tensor([0, 1, 2, 0])
     found = row_gradients(net, rows, labels)
     assert list(found) == ["pixels", "input of layer 2"]

@@ -5,20 +5,18 @@ Shape legend: B batch, C colors, H image rows, W pixels a row, T steps of the se
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.distributions import Beta
 from torch.nn import functional
 
-from lfw_seq.cli import check_real
 from lfw_seq.data.batches import Batch
 from lfw_seq.data.sequences import Layout
+from lfw_seq.parts import Bounds
 
-MOST = {
-    "mirror": 1, "shift": 0.5, "rotation": 180, "scale": 0.9, "brightness": 10, "contrast": 1, "cutout": 1,
-    "cutout_size": 1, "mixup": 100,
-}  # fmt: skip
+UpToOne = Annotated[float, Bounds(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -46,19 +44,15 @@ class Augment:
 
     layout: Layout
     num_classes: int
-    mirror: float
-    shift: float
-    rotation: float
-    scale: float
-    brightness: float
-    contrast: float
-    cutout: float
-    cutout_size: float
-    mixup: float
-
-    def __post_init__(self) -> None:
-        for name, most in MOST.items():
-            check_real(f"augment.{name}", getattr(self, name), 0, math.nextafter(most, math.inf))
+    mirror: UpToOne
+    shift: Annotated[float, Bounds(0, 0.5)]
+    rotation: Annotated[float, Bounds(0, 180)]
+    scale: Annotated[float, Bounds(0, 0.9)]
+    brightness: Annotated[float, Bounds(0, 10)]
+    contrast: UpToOne
+    cutout: UpToOne
+    cutout_size: UpToOne
+    mixup: Annotated[float, Bounds(0, 100)]
 
     def __call__(self, rows: Tensor, targets: Tensor) -> Batch:
         """Change rows (B, T, F) with their ids (B,); with mixup, targets are probabilities (B, P)."""

@@ -5,16 +5,20 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import PIL
 
-from lfw_seq.cli import UsageError, as_typed, check_whole
+from lfw_seq.cli import UsageError, as_typed
 from lfw_seq.data import images
 from lfw_seq.data.cache import cached, listing
 from lfw_seq.data.faces import Faces, by_count, check_memory
+from lfw_seq.parts import Bounds, Count
 
 log = logging.getLogger(__name__)
+
+Side = Annotated[int, Bounds(1, 4096)]  # of an image, in pixels
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,15 @@ class Folder:
     """
 
     root: str
-    min_faces_per_person: int
-    height: int
-    width: int
+    min_faces_per_person: Count
+    height: Side
+    width: Side
     crop: list[float] | None
     color: bool
     skip_unreadable: bool
     cache_dir: str
 
     def __post_init__(self) -> None:
-        check_whole("data.min_faces_per_person", self.min_faces_per_person)
-        check_whole("data.height", self.height, 1, 4096)
-        check_whole("data.width", self.width, 1, 4096)
         edges = [0, 1, 0, 1] if self.crop is None else self.crop
         if not is_range(edges[:2], 1) or not is_range(edges[2:], 1):
             raise UsageError(

@@ -3,13 +3,15 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from lfw_seq.cli import UsageError, as_typed, check_real
+from lfw_seq.cli import UsageError, as_typed
 from lfw_seq.data.faces import Faces
 from lfw_seq.data.folder import Folder, is_range
 from lfw_seq.data.images import is_folder
+from lfw_seq.parts import Bounds, Count
 
 SIDE = 250  # pixels of a photo, both ways
 SHUFFLE_SEED = 42  # scikit-learn's
@@ -34,16 +36,14 @@ class LFW:
     data_home: str | None
     download: bool
     funneled: bool
-    min_faces_per_person: int
-    resize: float | None
+    min_faces_per_person: Count
+    resize: Annotated[float, Bounds(0, 10, "right")] | None
     color: bool
     slice_: list[list[int]] | None
     skip_unreadable: bool
     cache_dir: str
 
     def __post_init__(self) -> None:
-        if self.resize is not None:
-            check_real("data.resize", self.resize, 0, 10, open_low=True)
         parts = [[0, SIDE]] * 2 if self.slice_ is None else self.slice_
         if [is_range(part, SIDE) for part in parts] != [True, True]:
             raise UsageError(
@@ -53,7 +53,6 @@ class LFW:
             raise UsageError(
                 f"data.resize={self.resize}: leaves {self._shape} rows and pixels; expected a larger ratio"
             )
-        self._photos("")  # checks the other values
 
     @property
     def crop(self) -> list[float]:

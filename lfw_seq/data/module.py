@@ -5,7 +5,7 @@ Shape legend: N images, B batch, T steps of the sequence, F features a step.
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -13,14 +13,16 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lfw_seq.cli import UsageError, check_choice, check_real, check_whole
+from lfw_seq.cli import UsageError
 from lfw_seq.data.batches import Batch, loader, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
-from lfw_seq.data.sequences import ORDERS, Layout, sequences
+from lfw_seq.data.sequences import Layout, Order, sequences
 from lfw_seq.data.split import Split
-from lfw_seq.data.standardize import MODES, Standardize
-from lfw_seq.parts import build_part, check_arguments
+from lfw_seq.data.standardize import Mode, Standardize
+from lfw_seq.parts import Bounds, Seed, build_part, check_arguments, check_value
 
+BatchSize = Annotated[int, Bounds(1, 2**31 - 1)]
+PixelScale = Annotated[float, Bounds(0, 256, "neither")]
 STAGES = ("train", "val", "test")
 SPLIT = [field.name for field in fields(Split) if field.name != "split_seed"]  # keys of conf/data/base.yaml
 READING = ("order", "pixel_guard", "pixel_scale", "standardize", "batch_size", "eval_batch_size")
@@ -47,20 +49,15 @@ class FaceRows(LightningDataModule):
         self,
         source: Source,
         split: Split,
-        order: str,
+        order: Order,
         pixel_guard: bool,
-        pixel_scale: float,
-        standardize: str,
-        batch_size: int,
-        eval_batch_size: int,
+        pixel_scale: PixelScale,
+        standardize: Mode,
+        batch_size: BatchSize,
+        eval_batch_size: BatchSize,
         seed: int,
     ) -> None:
         super().__init__()
-        check_choice("data.order", order, ORDERS)
-        check_real("data.pixel_scale", pixel_scale, 0, 256, open_low=True)
-        check_choice("data.standardize", standardize, MODES)
-        check_whole("data.batch_size", batch_size, 1, 2**31 - 1)
-        check_whole("data.eval_batch_size", eval_batch_size, 1, 2**31 - 1)
         self.source, self.split, self.order, self.seed = source, split, order, seed
         self.pixel_guard, self.pixel_scale, self.standardize = pixel_guard, pixel_scale, standardize
         self.batch_sizes = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
@@ -162,6 +159,7 @@ def build(
         reading = {key: rest.pop(key) for key in READING}
     except KeyError as error:
         raise UsageError(f"data.{error.args[0]}: missing; expected all keys of conf/data/base.yaml") from error
+    check_value("split_seed", split_seed, Seed)
     check_arguments("data", Split, cutting)
     check_arguments("data", FaceRows, reading)
     return FaceRows(make_source(rest), Split(split_seed=split_seed, **cutting), seed=seed, **reading)

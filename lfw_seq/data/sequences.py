@@ -4,12 +4,13 @@ Shape legend: N images, B batch, C colours, H image rows, W pixels a row, T step
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-ORDERS = ("top_down", "bottom_up", "columns")
+Order = Literal["top_down", "bottom_up", "columns"]
 
 
 def sequences(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:

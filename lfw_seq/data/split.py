@@ -1,13 +1,14 @@
 """Which images train, validate and test."""
 
-import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from lfw_seq.cli import UsageError, check_choice, check_real, check_whole
+from lfw_seq.cli import UsageError
+from lfw_seq.parts import Bounds, Natural, Part, Seed, check_value
 
 Indices = NDArray[np.int64]
 
@@ -27,23 +28,16 @@ class Split:
         num_folds: how many folds, each image in exactly one.
     """
 
-    test_size: float
-    val_size: float
-    val_from: str
-    train_size: float
-    split_seed: int
-    fold: int | None
-    num_folds: int
+    test_size: Part
+    val_size: Part
+    val_from: Literal["train", "test", "none"]
+    train_size: Annotated[float, Bounds(0, 1, "right")]
+    split_seed: Seed
+    fold: Natural | None
+    num_folds: Annotated[int, Bounds(2)]
 
     def __post_init__(self) -> None:
-        check_real("data.test_size", self.test_size, 0, 1, open_low=True)
-        check_real("data.val_size", self.val_size, 0, 1, open_low=True)
-        check_real("data.train_size", self.train_size, 0, math.nextafter(1, 2), open_low=True)
-        check_choice("data.val_from", self.val_from, ("train", "test", "none"))
-        check_whole("split_seed", self.split_seed, 0, 2**32 - 1)
-        check_whole("data.num_folds", self.num_folds, 2)
-        if self.fold is not None:
-            check_whole("data.fold", self.fold, 0, self.num_folds - 1)
+        check_value("data.fold", self.fold, Annotated[int, Bounds(0, self.num_folds - 1)] | None)
 
     def cut(self, labels: NDArray[np.int64], names: tuple[str, ...]) -> tuple[Indices, Indices, Indices]:
         """Cut images into train, validation and test.

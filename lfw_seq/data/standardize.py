@@ -3,12 +3,12 @@
 Shape legend: B batch, N images, T rows, F pixels a row.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from lfw_seq.cli import check_choice
-
-MODES = ("none", "image", "pixel")
+Mode = Literal["none", "image", "pixel"]
 LEAST = 1e-6  # of a deviation: a blank image stays blank; far under that of pixels divided by 255 twice, about 1e-3
 
 
@@ -25,9 +25,8 @@ class Standardize(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, mode: str, num_rows: int, num_features: int) -> None:
+    def __init__(self, mode: Mode, num_rows: int, num_features: int) -> None:
         super().__init__()
-        check_choice("data.standardize", mode, MODES)
         self.mode = mode
         if mode == "pixel":
             self.register_buffer("mean", torch.zeros(num_rows, num_features))

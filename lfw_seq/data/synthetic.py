@@ -7,15 +7,16 @@ Shape legend: N images, P people, H rows, W pixels a row.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfw_seq.cli import check_whole
 from lfw_seq.data.faces import Faces, check_memory
+from lfw_seq.parts import Bounds, Count, Natural, check_value
 
 Array = NDArray[Any]  # float32
+Side = Annotated[int, Bounds(8, 1024)]  # of an image, in pixels
 
 LFW_COUNTS = (530, 236, 144, 121, 109, 77, 71)
 CHUNK = 512  # images painted at a time; a constant, since the noise is drawn by chunk
@@ -51,19 +52,14 @@ class Synthetic:
     """
 
     crop: ClassVar[None] = None
-    num_people: int
-    num_images: int | None
-    height: int
-    width: int
-    seed: int
+    num_people: Annotated[int, Bounds(2, 100_000)]
+    num_images: Count | None
+    height: Side
+    width: Side
+    seed: Natural
 
     def __post_init__(self) -> None:
-        check_whole("data.num_people", self.num_people, 2, 100_000)
-        check_whole("data.height", self.height, 8, 1024)
-        check_whole("data.width", self.width, 8, 1024)
-        check_whole("data.seed", self.seed, 0)
-        if self.num_images is not None:
-            check_whole("data.num_images", self.num_images, 3 * self.num_people)
+        check_value("data.num_images", self.num_images, Annotated[int, Bounds(3 * self.num_people)] | None)
         count = self.num_images or int(image_counts(self.num_people, None).sum())
         check_memory(f"data.num_images={self.num_images}", count, self.height, self.width)
 

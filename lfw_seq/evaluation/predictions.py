@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lfw_seq import data as sources
-from lfw_seq.cli import UsageError, check_whole, configuring
+from lfw_seq.cli import UsageError, configuring
 from lfw_seq.data.folder import Folder
 from lfw_seq.data.images import person_files
 from lfw_seq.data.lfw import LFW
@@ -23,6 +23,7 @@ from lfw_seq.data.module import READING, SPLIT, FaceRows, build, instantiate_sou
 from lfw_seq.evaluation.metrics import stage_metrics
 from lfw_seq.evaluation.rows import accuracy_by_step
 from lfw_seq.evaluation.strangers import PROBABILITY, STATE, PeopleStates, Sureness, last_states, people_states
+from lfw_seq.parts import Threads, check_value
 from lfw_seq.runs.checkpoint import TrainedRun, build_source, load_run, pick_device
 from lfw_seq.runs.construct import find_class
 from lfw_seq.runs.folder import read_result, to_plain
@@ -73,7 +74,7 @@ def collect(cfg: DictConfig, key: str = "run") -> Predictions:
         return from_table(cfg, root)
     run = load_run(cfg[key], key)
     threads = run.config.get("threads", 1) if cfg.threads == AS_TRAINED else cfg.threads
-    check_whole("threads", threads, 1, 1024)
+    check_value("threads", threads, Threads)
     torch.set_num_threads(threads)
     run.predictor.to(pick_device(cfg.device))
     return from_split(cfg, run) if cfg.faces is None else from_folder(cfg, run)

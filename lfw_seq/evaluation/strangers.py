@@ -9,7 +9,7 @@ Shape legend: N images, T rows, F pixels a row, D features of a state, C people.
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lfw_seq.cli import UsageError, check_choice
+from lfw_seq.cli import UsageError
 from lfw_seq.evaluation.rows import record_inputs
+from lfw_seq.parts import check_value
 from lfw_seq.runs.checkpoint import TrainedRun
 
 PROBABILITY, STATE = "probability", "state"
@@ -105,8 +106,7 @@ def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -
     Raises:
         UsageError: evaluate set no threshold for this share, or its files are damaged.
     """
-    if score is not None:
-        check_choice("score", score, (PROBABILITY, STATE))
+    check_value("score", score, Literal["probability", "state"] | None)
     if fpir is None:
         return Threshold()
     path = folder / "evaluation" / "evaluation.json"

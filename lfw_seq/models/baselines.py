@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from lfw_seq.cli import check_whole
+from lfw_seq.parts import Count
 
 Grid = dict[str, list[Any]]
 
@@ -34,17 +34,12 @@ def logistic(C: list[float]) -> tuple[Pipeline, Grid]:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)), {"logisticregression__C": C}
 
 
-def eigenfaces(components: int, seed: int) -> list[Any]:
-    """Standardised pixels, and their whitened principal components (Turk and Pentland, 1991).
-
-    Raises:
-        UsageError: fewer than one component.
-    """
-    check_whole("components", components)
+def eigenfaces(components: Count, seed: int) -> list[Any]:
+    """Standardised pixels, and their whitened principal components (Turk and Pentland, 1991)."""
     return [StandardScaler(), PCA(components, whiten=True, svd_solver="randomized", random_state=seed)]
 
 
-def svm(components: int, C: list[float], gamma: list[float], seed: int) -> tuple[Pipeline, Grid]:
+def svm(components: Count, C: list[float], gamma: list[float], seed: int) -> tuple[Pipeline, Grid]:
     """An RBF SVM on eigenfaces, as scikit-learn's example of face recognition has long been.
 
     Args:
@@ -57,7 +52,9 @@ def svm(components: int, C: list[float], gamma: list[float], seed: int) -> tuple
     return pipeline, {"svc__C": C, "svc__gamma": gamma}
 
 
-def nystroem(components: int, landmarks: int, C: list[float], gamma: list[float], seed: int) -> tuple[Pipeline, Grid]:
+def nystroem(
+    components: Count, landmarks: Count, C: list[float], gamma: list[float], seed: int
+) -> tuple[Pipeline, Grid]:
     """Logistic regression on eigenfaces through an approximate RBF kernel (Williams and Seeger, 2001).
 
     Args:

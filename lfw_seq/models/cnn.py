@@ -5,8 +5,8 @@ Shape legend: B batch, T rows, F pixels a row, K filters, C people.
 
 from torch import Tensor, nn
 
-from lfw_seq.cli import check_real
-from lfw_seq.models.encoders import as_image, check_odd, convolutions, pooled
+from lfw_seq.models.encoders import as_image, convolutions, pooled
+from lfw_seq.parts import Odd, Share, Units
 
 
 class CNN(nn.Module):
@@ -26,13 +26,11 @@ class CNN(nn.Module):
         num_features: int,
         num_rows: int,
         num_classes: int,
-        channels: list[int],
-        kernel: int,
-        dropout: float,
+        channels: list[Units],
+        kernel: Odd,
+        dropout: Share,
     ) -> None:
         super().__init__()
-        check_odd("model.kernel", kernel)
-        check_real("model.dropout", dropout, 0, 1)
         self.layers, self.dropout = convolutions(nn.Conv2d, channels, kernel), nn.Dropout(dropout)
         self.head = nn.Linear(channels[-1] * pooled(num_features, channels) * pooled(num_rows, channels), num_classes)
 

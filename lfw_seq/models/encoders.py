@@ -5,11 +5,13 @@ Shape legend: B batch, T rows, F pixels a row, S steps, E features a step, K fil
 """
 
 from itertools import pairwise
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lfw_seq.cli import UsageError, check_choice, check_real, check_whole
+from lfw_seq.cli import UsageError
+from lfw_seq.parts import Bounds, Count, Layers, Odd, Share, Units
 
 
 class RowWindows(nn.Module):
@@ -22,10 +24,8 @@ class RowWindows(nn.Module):
 
     accepts_fewer_rows = True
 
-    def __init__(self, num_features: int, num_rows: int, window: int, stride: int) -> None:
+    def __init__(self, num_features: int, num_rows: int, window: Odd, stride: Count) -> None:
         super().__init__()
-        check_odd("model.encoder.window", window)
-        check_whole("model.encoder.stride", stride)
         self.window, self.stride = window, stride
         self.num_features, self.num_rows = num_features * window, -(-num_rows // stride)
 
@@ -46,10 +46,15 @@ class Reorder(nn.Module):
         seed: of the order.
     """
 
-    def __init__(self, num_features: int, num_rows: int, rows: bool, pixels: str, seed: int) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        num_rows: int,
+        rows: bool,
+        pixels: Literal["kept", "alike", "each"],
+        seed: Annotated[int, Bounds(0, 2**63 - 1)],
+    ) -> None:
         super().__init__()
-        check_choice("model.encoder.pixels", pixels, ("kept", "alike", "each"))
-        check_whole("model.encoder.seed", seed, 0, 2**63 - 1)
         self.num_features, self.num_rows = num_features, num_rows
         self.row_order: Tensor
         self.pixel_order: Tensor
@@ -83,10 +88,8 @@ class RowConvolution(nn.Module):
 
     accepts_fewer_rows = True
 
-    def __init__(self, num_features: int, num_rows: int, channels: list[int], kernel: int, dropout: float) -> None:
+    def __init__(self, num_features: int, num_rows: int, channels: list[Units], kernel: Odd, dropout: Share) -> None:
         super().__init__()
-        check_odd("model.encoder.kernel", kernel)
-        check_real("model.encoder.dropout", dropout, 0, 1)
         self.layers, self.dropout = convolutions(nn.Conv1d, channels, kernel), nn.Dropout(dropout)
         self.num_features, self.num_rows = channels[-1] * pooled(num_features, channels), num_rows
 
@@ -109,10 +112,8 @@ class WindowConvolution(nn.Module):
 
     accepts_fewer_rows = True
 
-    def __init__(self, num_features: int, num_rows: int, channels: list[int], kernel: int, dropout: float) -> None:
+    def __init__(self, num_features: int, num_rows: int, channels: list[Units], kernel: Odd, dropout: Share) -> None:
         super().__init__()
-        check_odd("model.encoder.kernel", kernel)
-        check_real("model.encoder.dropout", dropout, 0, 1)
         self.layers, self.dropout = convolutions(nn.Conv2d, channels, kernel), nn.Dropout(dropout)
         self.num_features, self.num_rows = channels[-1] * pooled(num_features, channels), pooled(num_rows, channels)
 
@@ -137,15 +138,12 @@ class ResidualStack(nn.Module):
         self,
         num_features: int,
         num_rows: int,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
+        hidden_size: Units,
+        num_layers: Layers,
+        dropout: Share,
         bidirectional: bool,
     ) -> None:
         super().__init__()
-        check_whole("model.encoder.hidden_size", hidden_size, 1, 2**16)
-        check_whole("model.encoder.num_layers", num_layers, 1, 1000)
-        check_real("model.encoder.dropout", dropout, 0, 1)
         width = hidden_size * (2 if bidirectional else 1)
         self.enter = nn.Linear(num_features, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
@@ -168,8 +166,6 @@ def convolutions(kind: type[nn.Conv1d | nn.Conv2d], channels: list[int], kernel:
     """Layers of a convolution, batch norm, pooling by two and ReLU, from one channel to `channels[-1]`."""
     if not channels or len(channels) > 8:
         raise UsageError(f"model.channels={channels}: expected one to eight whole numbers")
-    for filters in channels:
-        check_whole("model.channels", filters, 1, 2**16)
     norm, pool = (nn.BatchNorm1d, nn.MaxPool1d) if kind is nn.Conv1d else (nn.BatchNorm2d, nn.MaxPool2d)
     layers: list[nn.Module] = []
     for before, after in pairwise([1, *channels]):
@@ -186,10 +182,3 @@ def as_image(rows: Tensor) -> Tensor:
 def pooled(size: int, channels: list[int]) -> int:
     """What is left of a length after `convolutions`: half of it, rounded up, for each layer."""
     return -(-size // (1 << len(channels)))
-
-
-def check_odd(name: str, value: object) -> None:
-    """Raise UsageError unless `value` is an odd whole number: a window has a middle."""
-    check_whole(name, value)
-    if isinstance(value, int) and value % 2 == 0:
-        raise UsageError(f"{name}={value}: expected an odd number")

@@ -1,11 +1,13 @@
 """Initial weights."""
 
+from typing import Literal
+
 from torch import nn
 
-SCHEMES = ("torch", "keras")
+Scheme = Literal["torch", "keras"]
 
 
-def initialise(net: nn.Module, scheme: str) -> None:
+def initialise(net: nn.Module, scheme: Scheme) -> None:
     """Set the weights of linear and recurrent layers in place.
 
     "torch" keeps what the layers came with. "keras" is Keras' default: Glorot uniform input weights, orthogonal

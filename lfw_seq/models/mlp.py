@@ -5,8 +5,8 @@ Shape legend: B batch, T rows, F pixels a row, C people.
 
 from torch import Tensor, nn
 
-from lfw_seq.cli import check_choice, check_real, check_whole
-from lfw_seq.models.init import SCHEMES, initialise
+from lfw_seq.models.init import Scheme, initialise
+from lfw_seq.parts import Layers, Share, Units
 
 
 class MLP(nn.Module):
@@ -27,16 +27,12 @@ class MLP(nn.Module):
         num_features: int,
         num_rows: int,
         num_classes: int,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
-        init: str,
+        hidden_size: Units,
+        num_layers: Layers,
+        dropout: Share,
+        init: Scheme,
     ) -> None:
         super().__init__()
-        check_whole("model.hidden_size", hidden_size, 1, 2**16)
-        check_whole("model.num_layers", num_layers, 1, 1000)
-        check_real("model.dropout", dropout, 0, 1)
-        check_choice("model.init", init, SCHEMES)
         layers: list[nn.Module] = [nn.Flatten()]
         size = num_rows * num_features
         for _ in range(num_layers):

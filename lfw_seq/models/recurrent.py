@@ -3,14 +3,14 @@
 Shape legend: B batch, T rows, F pixels a row, D = hidden size x directions, C people.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from lfw_seq.cli import check_choice, check_real, check_whole
-from lfw_seq.models.init import SCHEMES, initialise
+from lfw_seq.models.init import Scheme, initialise
+from lfw_seq.parts import Bounds, Share, Units
 
 
 class LSTM(nn.LSTM):
@@ -29,14 +29,7 @@ class LSTM(nn.LSTM):
             for name, weight in self.named_parameters()
         }
         zeros = rows.new_zeros(2 if self.bidirectional else 1, len(rows), self.hidden_size)
-        settings = (
-            True,
-            1,
-            0.0,
-            self.training,
-            self.bidirectional,
-            True,
-        )  # has biases, layers, dropout, ..., batch first
+        settings = (True, 1, 0.0, self.training, self.bidirectional, True)  # biases, layers, dropout, ..., batch first
         states, hidden, cell = torch.lstm(pad(rows, (0, 1)), hx or (zeros, zeros), list(padded.values()), *settings)
         return states, (hidden, cell)
 
@@ -54,7 +47,8 @@ class RowsConvolution(nn.Module):
 
 
 CELLS = {"lstm": LSTM, "gru": nn.GRU, "rnn": nn.RNN, "conv": RowsConvolution}
-POOLINGS = ("last", "mean", "max", "attention")
+Cell = Literal["lstm", "gru", "rnn", "conv"]
+Pooling = Literal["last", "mean", "max", "attention"]
 
 
 class RecurrentReader(nn.Module):
@@ -84,21 +78,15 @@ class RecurrentReader(nn.Module):
         num_features: int,
         num_rows: int,
         num_classes: int,
-        cell: str,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
+        cell: Cell,
+        hidden_size: Units,
+        num_layers: Annotated[int, Bounds(0, 1000)],
+        dropout: Share,
         bidirectional: bool,
-        pooling: str,
-        init: str,
+        pooling: Pooling,
+        init: Scheme,
     ) -> None:
         super().__init__()
-        check_choice("model.cell", cell, tuple(CELLS))
-        check_whole("model.hidden_size", hidden_size, 1, 2**16)
-        check_whole("model.num_layers", num_layers, 0, 1000)
-        check_real("model.dropout", dropout, 0, 1)
-        check_choice("model.pooling", pooling, POOLINGS)
-        check_choice("model.init", init, SCHEMES)
         width = hidden_size * (2 if bidirectional else 1)
         sizes = [num_features, *[width] * num_layers]
         self.layers = nn.ModuleList(

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from lfw_seq.cli import UsageError, check_choice
+from lfw_seq.cli import UsageError
+from lfw_seq.parts import check_value
 from lfw_seq.reports.group import ABSENT, group, levels, short
 from lfw_seq.reports.read import Runs, Skipped
 from lfw_seq.reports.significance import estimate, holm
@@ -87,8 +89,7 @@ def _check_metric(key: str, name: str, known: Collection[str]) -> None:
 
 def _choose_monitor(found: Runs, monitor: str | None, mode: str | None) -> tuple[str | None, str]:
     """The validation metric that ranks, and its mode."""
-    if mode is not None:
-        check_choice("monitor_mode", mode, ("min", "max"))
+    check_value("monitor_mode", mode, Literal["min", "max"] | None)
     if monitor is not None:
         _check_metric("monitor", monitor, [name for name in found.metrics if name.startswith("val/")])
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lfw_seq import data, models
-from lfw_seq.cli import UsageError, check_choice, check_path, check_real, configuring
+from lfw_seq.cli import UsageError, configuring
 from lfw_seq.data.images import is_folder, read_image
-from lfw_seq.data.sequences import ORDERS, Layout, sequences
-from lfw_seq.data.standardize import Standardize
+from lfw_seq.data.module import PixelScale
+from lfw_seq.data.sequences import Layout, Order, sequences
+from lfw_seq.data.standardize import Mode, Standardize
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.models.predictor import Predictor
-from lfw_seq.parts import fits
+from lfw_seq.parts import check_value, fits
 from lfw_seq.runs.archive import FORMAT, METADATA, open_checkpoint
 from lfw_seq.runs.construct import construct
 
@@ -32,7 +33,7 @@ PREFIX = "predictor."  # of a classifier's state
 FIELDS: dict[str, Any] = {
     "class_names": list[str], "shape": list[int], "fingerprint": str, "config": dict, "preprocessing": dict,
 }  # fmt: skip
-PREPROCESSING = {"crop": list[float] | None, "height": int, "width": int, "color": bool, "order": str}
+PREPROCESSING = {"crop": list[float] | None, "height": int, "width": int, "color": bool, "order": Order}
 CONFIG_FIELDS: dict[str, Any] = {"model": dict, "data": dict, "trainer": dict, "split_seed": int, "test_mirror": bool}
 DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -142,7 +143,7 @@ def load_run(folder: str | Path, key: str = "run") -> TrainedRun:
     Raises:
         UsageError: no run there, or a checkpoint that is damaged, another project's, or asks for code.
     """
-    check_path(key, str(folder) if isinstance(folder, Path) else folder)
+    check_value(key, str(folder) if isinstance(folder, Path) else folder, str)
     root = Path(folder).expanduser()
     if not is_folder(root):
         raise UsageError(f"{key}={folder}: no such folder; expected the folder of a run of lfw_seq.train")
@@ -195,7 +196,6 @@ def check_metadata(path: Path, metadata: Any) -> dict[str, Any]:
         raise UsageError(f"{path}: no proper shape in its metadata; train the run again")
     if len(set(metadata["class_names"])) != len(metadata["class_names"]) or not metadata["class_names"]:
         raise UsageError(f"{path}: no proper class_names in its metadata; train the run again")
-    check_choice(f"{path}: order", read["order"], ORDERS)
     return metadata
 
 
@@ -210,7 +210,8 @@ def rebuild(metadata: Mapping[str, Any], layout: Layout, state: Mapping[str, Ten
     config, (steps, features) = metadata["config"], metadata["shape"]
     shape = {"num_features": features, "num_rows": steps, "num_classes": len(metadata["class_names"])}
     scale, mode = config["data"].get("pixel_scale"), config["data"].get("standardize")
-    check_real("data.pixel_scale", scale, 0, 256, open_low=True)
+    check_value("data.pixel_scale", scale, PixelScale)
+    check_value("data.standardize", mode, Mode)
 
     def build() -> Predictor:
         net = construct("model", config["model"], models, shape)
@@ -241,7 +242,7 @@ def build_source(config: Mapping[str, Any]) -> Any:
 
 def pick_device(name: str) -> torch.device:
     """The device of a key: "auto" is a GPU where there is one."""
-    check_choice("device", name, ("auto", "cpu", "cuda"))
+    check_value("device", name, Literal["auto", "cpu", "cuda"])
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda: no GPU here; use device=cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from torch import nn
 
 from lfw_seq.cli import UsageError
-from lfw_seq.parts import fits
+from lfw_seq.parts import fits, in_words
 
 MOST = 2**17  # of a whole number, but of a seed
 
@@ -48,7 +48,7 @@ def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str
     kind = find_class(package, target)
     if kind is None:
         raise UsageError(f"{key}._target_={target!r:.100}: refused; expected a class of lfw_seq")
-    hints = get_type_hints(kind.__init__)  # type: ignore[misc]  # of a class, not of an instance
+    hints = get_type_hints(kind.__init__, include_extras=True)  # type: ignore[misc]  # of a class, not of an instance
     arguments: dict[str, Any] = {}
     for name, value in node.items():
         if name == "_target_" or (name == "_partial_" and value is True and given is None):
@@ -58,7 +58,7 @@ def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str
         if isinstance(value, dict) and not fits(value, hints[name]):
             arguments[name] = construct(f"{key}.{name}", value, package)
         elif not fits(value, hints[name]) or (isinstance(value, int) and value > MOST and name != "seed"):
-            raise UsageError(f"{key}.{name}={value!r:.100}: refused; expected {hints[name]}")
+            raise UsageError(f"{key}.{name}={value!r:.100}: refused; expected {in_words(hints[name])}")
         else:
             arguments[name] = value
     return partial(kind, **arguments) if given is None else kind(**arguments, **given)

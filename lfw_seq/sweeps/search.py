@@ -17,9 +17,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from lfw_seq.cli import UsageError, as_typed, check_whole, configuring, stop
+from lfw_seq.cli import UsageError, as_typed, configuring, stop
 from lfw_seq.data.batches import derive_seed
-from lfw_seq.parts import check_arguments, fits, to_plain
+from lfw_seq.parts import Natural, Seed, check_arguments, check_value, fits, to_plain
 from lfw_seq.training.callbacks.pruning import Pruning
 
 JOURNAL = "optuna.journal"
@@ -64,7 +64,7 @@ def check_search(cfg: DictConfig) -> None:
         if not isinstance(space := cfg.search.space, DictConfig):
             raise UsageError(f"search.space={as_typed(space)}: expected keys with a list or a range")
         for name in ("seed", "n_startup_trials", "prune_startup_trials", "prune_warmup_epochs"):
-            check_whole(f"search.{name}", cfg.search[name], 0, 2**32 - 1)
+            check_value(f"search.{name}", cfg.search[name], Seed)
         for key in distributions(to_plain(space)):
             group, _, name = key.rpartition(".")
             node = OmegaConf.select(cfg, group) if group else cfg
@@ -96,7 +96,7 @@ def open_trial(folder: Path, search: Mapping[str, Any], job: int, seed: int, mod
         seed: of the search; a trial's draw depends on it, on `job`, and on the trials finished before.
         mode: "min" or "max".
     """
-    check_whole("trial", job, 0)
+    check_value("trial", job, Natural)
     space = distributions(search["space"])
     study = load_study(folder, search, mode, derive_seed(seed, job))
     with (folder / f"{JOURNAL}.asking").open("w") as lock:

@@ -14,12 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import Optimizer
 
-from lfw_seq.cli import CONF, UsageError, configuring
+from lfw_seq.cli import CONF, UsageError, as_typed, configuring
 from lfw_seq.data.module import FaceRows
 from lfw_seq.data.module import build as build_data
 from lfw_seq.evaluation.summary import count_parameters
 from lfw_seq.models.predictor import Predictor
-from lfw_seq.parts import build_part, to_plain
+from lfw_seq.parts import Positive, build_part, check_value, to_plain
 from lfw_seq.runs import record
 from lfw_seq.runs.archive import FORMAT
 from lfw_seq.training.callbacks.average import WeightAverage
@@ -197,12 +197,16 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
 
 def class_weights(cfg: DictConfig, data: FaceRows) -> list[float] | None:
     """Weights of people in the training loss; "balanced" is N / (C x count), scikit-learn's rule."""
-    weights = to_plain(cfg.loss.class_weights)
+    weights: Any = to_plain(cfg.loss.class_weights)
+    counts = data.class_counts("train")
     if weights == "balanced":
-        counts = data.class_counts("train")
         return [sum(counts) / (len(counts) * count) for count in counts]
-    if weights is not None and not isinstance(weights, list):
+    if not isinstance(weights, list | None):
         raise UsageError(f"loss.class_weights={weights}: expected null, balanced or a list of numbers")
+    for weight in weights or ():
+        check_value("loss.class_weights", weight, Positive)
+    if weights is not None and len(weights) != len(counts):
+        raise UsageError(f"loss.class_weights={as_typed(weights)}: expected {len(counts)} numbers, one a person")
     return weights
 
 

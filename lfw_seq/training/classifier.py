@@ -15,9 +15,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from lfw_seq.cli import RunError, UsageError, as_typed, check_real
+from lfw_seq.cli import RunError
 from lfw_seq.evaluation.metrics import classification_metrics
 from lfw_seq.models.predictor import Predictor
+from lfw_seq.parts import Share
 from lfw_seq.runs.archive import METADATA
 
 Batch = tuple[Tensor, Tensor]
@@ -49,21 +50,13 @@ class Classifier(LightningModule):
         predictor: Predictor,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         num_classes: int,
-        label_smoothing: float = 0.0,
+        label_smoothing: Share = 0.0,
         class_weights: list[float] | None = None,
         augment: Callable[[Tensor, Tensor], Batch] | None = None,
         schedule: Schedule | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        check_real("loss.label_smoothing", label_smoothing, 0, 1)
-        if class_weights is not None:
-            if len(class_weights) != num_classes:
-                raise UsageError(
-                    f"loss.class_weights={as_typed(class_weights)}: expected {num_classes} numbers, one a person"
-                )
-            for weight in class_weights:
-                check_real("loss.class_weights", weight, 0, float("inf"), open_low=True)
         self.predictor, self.optimizer, self.label_smoothing = predictor, optimizer, label_smoothing
         self.augment, self.schedule, self.metadata = augment, schedule, metadata or {}
         self.weight: Tensor | None

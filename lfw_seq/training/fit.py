@@ -3,34 +3,40 @@
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq.cli import (
-    CONF,
-    UsageError,
-    as_typed,
-    check_bool,
-    check_choice,
-    check_path,
-    check_real,
-    check_whole,
-    describe,
-    name_key,
-)
+from lfw_seq.cli import CONF, UsageError, as_typed, describe, name_key
+from lfw_seq.parts import Count, NotNegative, Seed, Share, Threads, check_keys, check_value
 from lfw_seq.runs.record import choices, cpu_name
 from lfw_seq.training.callbacks.core import Resume
 from lfw_seq.training.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
+Mode = Literal["min", "max"]
+GROUPS = ("data", "model", "optimizer", "trainer", "loss", "callbacks", "display", "logger")
+SWITCHES = ("test_mirror", "fail_fast", "traceback", "substitute_data", "train", "test")
+KEYS: dict[str, Any] = {
+    **dict.fromkeys(GROUPS, Mapping),
+    **dict.fromkeys(SWITCHES, bool),
+    "run_dir": str,
+    "seed": Seed | None,
+    "threads": Threads,
+    "monitor_mode": Mode,
+    "average_decay": Share | None,
+    "loss.label_smoothing": Share,
+    "trainer.max_epochs": Count,
+    "trainer.accumulate_grad_batches": Count | None,
+    "trainer.gradient_clip_val": NotNegative | None,
+}  # which no constructor of ours takes
 # All validation images are read each epoch, and all test images; a run that trains on nothing is none. Not of `debug=`.
 FIXED = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "limit_test_batches": 1.0, "num_nodes": 1}
 FIXED |= {"max_steps": -1, "fast_dev_run": False, "val_check_interval": 1.0}
@@ -42,22 +48,9 @@ def check_root(cfg: DictConfig) -> None:
     Raises:
         UsageError: one of them is of another type, or out of its range.
     """
-    for group in ("data", "model", "optimizer", "trainer", "loss", "callbacks", "display", "logger"):
-        if not isinstance(value := cfg.get(group), DictConfig):
-            raise UsageError(f"{group}={as_typed(value)}: expected keys below it; --cfg job prints them")
-    check_path("run_dir", cfg.run_dir)
-    if cfg.seed is not None:
-        check_whole("seed", cfg.seed, 0, 2**32 - 1)
-    check_whole("threads", cfg.threads, 1, 1024)
-    for key in ("test_mirror", "fail_fast", "traceback", "substitute_data", "train", "test"):
-        check_bool(key, cfg[key])
+    check_keys(cfg, KEYS)
     if not cfg.train and cfg.ckpt_path is None:
         raise UsageError("train=false: nothing to test; add ckpt_path=DIR/checkpoints/best.ckpt")
-    check_choice("monitor_mode", cfg.monitor_mode, ("min", "max"))
-    check_whole("trainer.max_epochs", cfg.trainer.max_epochs)
-    check_whole("trainer.accumulate_grad_batches", cfg.trainer.get("accumulate_grad_batches", 1))
-    if (clip := cfg.trainer.get("gradient_clip_val")) is not None:
-        check_real("trainer.gradient_clip_val", clip, 0, math.inf)
     for key, fixed in () if cfg.get("debug") else FIXED.items():
         if repr(value := cfg.trainer.get(key, fixed)) != repr(fixed):  # 1.0 is all batches, 1 the first alone
             raise UsageError(f"trainer.{key}={as_typed(value)}: leave it out; expected {as_typed(fixed)}")
@@ -75,7 +68,7 @@ def check_root(cfg: DictConfig) -> None:
     nodes = {str(name): node for name, node in cfg.callbacks.items() if isinstance(node, DictConfig)}
     for name, node in nodes.items():
         if "patience" in node:
-            check_whole(f"callbacks.{name}.patience", node.patience)
+            check_value(f"callbacks.{name}.patience", node.patience, Count)
         for key in {"dirpath", "path"} & set(node):
             if not Path(str(node[key])).is_relative_to(cfg.run_dir):
                 raise UsageError(f"callbacks.{name}.{key}={as_typed(node[key])}: expected a place inside {cfg.run_dir}")
@@ -88,19 +81,19 @@ def check_root(cfg: DictConfig) -> None:
 
 def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
     """Check what a sweep and callbacks watch: a validation metric; one of any stage, the rate, a step or an epoch."""
-    check_choice("monitor", cfg.monitor, classifier.monitored("val"))
+    check_value("monitor", cfg.monitor, Literal[classifier.monitored("val")])
     check_mode("monitor", cfg.monitor, "monitor_mode", cfg.monitor_mode)
     known = (*classifier.monitored("val"), *classifier.monitored("train"), "train/lr", "step", "epoch")
     for name, callback in cfg.callbacks.items():
         if isinstance(callback, DictConfig) and "monitor" in callback:
             key = f"callbacks.{name}"
-            check_choice(f"{key}.monitor", callback.monitor, known)
+            check_value(f"{key}.monitor", callback.monitor, Literal[known])
             check_mode(f"{key}.monitor", callback.monitor, f"{key}.mode", callback.get("mode", "min"))
 
 
 def check_mode(monitor_key: str, monitor: str, key: str, mode: object) -> None:
     """Raise UsageError unless a mode is what a metric needs: "min" for a loss, "max" for the others."""
-    check_choice(key, mode, ("min", "max"))
+    check_value(key, mode, Mode)
     expected = "min" if monitor.endswith("/loss") else "max"
     if monitor.startswith(("val/", "train/")) and monitor != "train/lr" and mode != expected:
         raise UsageError(f"{key}={mode}: {monitor_key}={monitor} needs {key}={expected}")

@@ -7,12 +7,11 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lfw_seq.cli import check_real
+from lfw_seq.parts import NotNegative, Share
 
 
-def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, fused: bool) -> AdamW:
+def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: NotNegative, fused: bool) -> AdamW:
     """AdamW (Loshchilov and Hutter, 2019) whose decay spares biases and the gains of norms: all that is no matrix."""
-    check_real("optimizer.weight_decay", weight_decay, 0, math.inf)
     known = list(parameters)
     groups = [
         {"params": [p for p in known if p.ndim > 1], "weight_decay": weight_decay},
@@ -21,7 +20,7 @@ def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, fu
     return AdamW([group for group in groups if group["params"]], lr=lr, fused=fused)
 
 
-def cosine(optimizer: Optimizer, total_steps: int, warmup: float, final: float) -> LambdaLR:
+def cosine(optimizer: Optimizer, total_steps: int, warmup: Share, final: Share) -> LambdaLR:
     """Half a cosine from the optimizer's rate down (Loshchilov and Hutter, 2017), after a linear warm-up.
 
     Args:
@@ -30,8 +29,6 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float, final: float) 
         warmup: share of the steps that rise to the highest rate, in [0, 1).
         final: share of the highest rate at the end, in [0, 1).
     """
-    check_real("schedule.warmup", warmup, 0, 1)
-    check_real("schedule.final", final, 0, 1)
     rising = round(warmup * total_steps)
 
     def share(step: int) -> float:

@@ -9,7 +9,8 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq.cli import UsageError, check_path
+from lfw_seq.cli import UsageError
+from lfw_seq.parts import check_value
 from lfw_seq.runs.archive import METADATA, open_checkpoint
 from lfw_seq.training.classifier import Classifier
 
@@ -53,7 +54,7 @@ def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> t
             return path, epochs
     if cfg.ckpt_path is None:
         return None, 0
-    check_path("ckpt_path", cfg.ckpt_path)
+    check_value("ckpt_path", cfg.ckpt_path, str)
     path = Path(cfg.ckpt_path).expanduser()
     return path, check_checkpoint(path, classifier, goes_on=cfg.train)
 

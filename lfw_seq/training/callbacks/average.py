@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch.callbacks import WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lfw_seq.cli import check_real
+from lfw_seq.parts import Share
 
 
 class WeightAverage(WeightAveraging):
@@ -18,8 +18,7 @@ class WeightAverage(WeightAveraging):
         decay: share of the average that a step leaves, in [0, 1).
     """
 
-    def __init__(self, decay: float) -> None:
-        check_real("average_decay", decay, 0, 1)
+    def __init__(self, decay: Share) -> None:
         super().__init__(use_buffers=True, multi_avg_fn=warm_average(decay))
 
 

@@ -13,11 +13,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from lfw_seq.cli import UsageError, check_whole
+from lfw_seq.cli import UsageError
 from lfw_seq.data.module import FaceRows
 from lfw_seq.data.sequences import pictures
 from lfw_seq.evaluation import figures, reading, rows
 from lfw_seq.evaluation.drawing import curves, short
+from lfw_seq.parts import Natural
 from lfw_seq.runs.checkpoint import Preprocessing
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.tensorboard import writer_of
@@ -34,8 +35,7 @@ class Figures(Callback):
         every_n_epochs: how often to draw the validation images as well; 0 for never.
     """
 
-    def __init__(self, every_n_epochs: int) -> None:
-        check_whole("display.figures.every_n_epochs", every_n_epochs, 0)
+    def __init__(self, every_n_epochs: Natural) -> None:
         self.every_n_epochs = every_n_epochs
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]

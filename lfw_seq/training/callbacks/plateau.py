@@ -1,12 +1,11 @@
 """Cut the learning rate when a metric stops improving, counted as Keras counts."""
 
-import math
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lfw_seq.cli import check_real, check_whole
+from lfw_seq.parts import Count, NotNegative, Part
 
 
 class PlateauScheduler(Callback):
@@ -24,10 +23,9 @@ class PlateauScheduler(Callback):
         min_lr: the rate never falls below.
     """
 
-    def __init__(self, monitor: str, mode: str, factor: float, patience: int, min_delta: float, min_lr: float) -> None:
-        check_real("callbacks.plateau.factor", factor, 0, 1, open_low=True)
-        check_whole("callbacks.plateau.patience", patience)
-        check_real("callbacks.plateau.min_lr", min_lr, 0, math.inf)
+    def __init__(
+        self, monitor: str, mode: str, factor: Part, patience: Count, min_delta: float, min_lr: NotNegative
+    ) -> None:
         self.monitor = monitor
         self.options: dict[str, Any] = {
             "mode": mode,

@@ -65,7 +65,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             classifier = build.build_classifier(cfg, data)
             fit.check_monitors(cfg, classifier)
             begun, epochs_before = start.start_checkpoint(cfg, folder, classifier)
-            trainer = build.build_trainer(cfg, epochs_before, trial.callbacks if trial else ())
+            trainer = build.build_trainer(cfg, epochs_before, [trial] if trial else ())
         log.info("%s", describe(data, classifier.predictor.net))
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
@@ -86,7 +86,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             record.write_predictions(folder, data, classifier.probabilities["test"].tolist())
         metrics = final_metrics(classifier.values, classifier.probabilities.get("test"), data)
         if trial:
-            trial.tell(metrics[cfg.monitor])
+            trial.close(metrics[cfg.monitor])
         build.log_result(trainer, metrics, best_epoch)
         return record.write_result(
             cfg,

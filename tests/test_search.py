@@ -32,7 +32,7 @@ def test_a_space_is_read_by_key() -> None:
 
 
 def drawn(folder: Path, job: int) -> optuna.Trial:
-    return open_trial(folder, SEARCH, job, 0, "min")
+    return open_trial(folder, SEARCH, job, "min")
 
 
 def test_a_job_keeps_what_it_drew_whatever_ended_it(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.experimental.callback import Callback
+from hydra.experimental.callback import Callback as HydraCallback
+from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
@@ -20,7 +21,6 @@ from optuna.trial import TrialState
 from lfw_seq.cli import UsageError, as_typed, configuring, stop
 from lfw_seq.data.batches import derive_seed
 from lfw_seq.parts import Natural, Seed, check_arguments, check_value, fits, to_plain
-from lfw_seq.training.callbacks.pruning import Pruning
 
 JOURNAL = "optuna.journal"
 STUDY = "search"
@@ -86,19 +86,18 @@ def load_study(folder: Path, search: Mapping[str, Any], mode: str, seed: int) ->
     )
 
 
-def open_trial(folder: Path, search: Mapping[str, Any], job: int, seed: int, mode: str) -> optuna.Trial:
+def open_trial(folder: Path, search: Mapping[str, Any], job: int, mode: str) -> optuna.Trial:
     """The trial of a job; its `params` are the values drawn, by dotted key.
 
     Args:
         folder: the sweep's.
         search: the config's node `search`.
-        job: the number of the job, from 0.
-        seed: of the search; a trial's draw depends on it, on `job`, and on the trials finished before.
+        job: its number, from 0; what it draws depends on the search's seed and on the trials finished before.
         mode: "min" or "max".
     """
     check_value("trial", job, Natural)
     space = distributions(search["space"])
-    study = load_study(folder, search, mode, derive_seed(seed, job))
+    study = load_study(folder, search, mode, derive_seed(search["seed"], job))
     with (folder / f"{JOURNAL}.asking").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if before := [trial for trial in study.trials if trial.user_attrs.get("job") == job]:
@@ -110,40 +109,57 @@ def open_trial(folder: Path, search: Mapping[str, Any], job: int, seed: int, mod
     return trial
 
 
-class Drawn:
-    """A trial at work.
+class Pruning(Callback):
+    """A trial at work: report each epoch, and stop a run that is worse than the median of the others at that epoch.
+
+    The rule is Optuna's MedianPruner, after Golovin et al. (2017). A stopped run is tested and complete.
 
     Attributes:
         trial: open.
-        pruning: stops the run where the trial is hopeless.
+        monitor: the metric.
+        pruned: whether the run was stopped.
     """
 
     def __init__(self, trial: optuna.Trial, monitor: str) -> None:
-        self.trial, self.pruning = trial, Pruning(trial, monitor)
+        self.trial, self.monitor = trial, monitor
+        self.reported: dict[int, float] = {}
+        self.pruned = False
 
-    @property
-    def callbacks(self) -> tuple[Pruning]:
-        """What the Trainer needs."""
-        return (self.pruning,)
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report, and stop where the trial is hopeless."""
+        epoch = trainer.current_epoch + 1
+        self.reported[epoch] = float(trainer.callback_metrics[self.monitor])
+        self.trial.report(self.reported[epoch], epoch)
+        if self.trial.should_prune():
+            self.pruned = trainer.should_stop = True
 
-    def tell(self, value: float) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """What was reported."""
+        return {"reported": dict(self.reported), "pruned": self.pruned}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Report it again, to the trial that goes on in the interrupted one's place."""
+        self.reported, self.pruned = dict(state_dict["reported"]), state_dict["pruned"]
+        for epoch, value in self.reported.items():
+            self.trial.report(value, epoch)
+
+    def close(self, value: float) -> None:
         """Close the trial with the best validation value, or as pruned."""
-        state = TrialState.PRUNED if self.pruning.pruned else TrialState.COMPLETE
-        self.trial.study.tell(self.trial.number, None if self.pruning.pruned else value, state=state)
+        state = TrialState.PRUNED if self.pruned else TrialState.COMPLETE
+        self.trial.study.tell(self.trial.number, None if self.pruned else value, state=state)
 
 
-def draw(cfg: DictConfig) -> tuple[DictConfig, Drawn]:
-    """The config of a job with the values that its trial draws, and the trial."""
+def draw(cfg: DictConfig) -> tuple[DictConfig, Pruning]:
+    """The config of a job with the values that its trial draws, and what stops it and closes the trial."""
     check_search(cfg)
-    search: Any = to_plain(cfg.search)
-    trial = open_trial(Path(cfg.run_dir).parent, search, cfg.trial, search["seed"], cfg.monitor_mode)
+    trial = open_trial(Path(cfg.run_dir).parent, to_plain(cfg.search), cfg.trial, cfg.monitor_mode)
     drawn = cfg.copy()
     for key, value in trial.params.items():
         OmegaConf.update(drawn, key, value, force_add=False)
-    return drawn, Drawn(trial, cfg.monitor)
+    return drawn, Pruning(trial, cfg.monitor)
 
 
-class SearchSummary(Callback):
+class SearchSummary(HydraCallback):
     """Hydra callback: check the keys of a search before it, and print the best trial when it has ended."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lfw_seq.data.augment import Augment
-from lfw_seq.data.sequences import Layout, sequences
-from lfw_seq.data.standardize import Standardize
+from lfw_seq.data.sequences import Layout, Standardize, sequences
 
 GRAY = Layout(columns=False, colours=1)
 OFF = dict.fromkeys([field.name for field in fields(Augment)][2:], 0.0)

@@ -219,7 +219,7 @@ SYNTHETIC: dict[str, Any] = {"_target_": "lfw_seq.data.synthetic.Synthetic", **D
         ({"num_images": [[START]]}, r"data\.num_images=.*refused"),
         ({"num_images": WRITE}, "refused; expected a class of lfw_seq"),
         ({"_target_": "lfw_seq.data.__main__.X"}, "refused; expected a class of lfw_seq"),
-        ({"_target_": "lfw_seq.data.cache.cached"}, "refused; expected a class of lfw_seq"),
+        ({"_target_": "lfw_seq.data.folder.cached"}, "refused; expected a class of lfw_seq"),
         ({"_target_": "lfw_seq.data.lfw.np.load"}, "refused; expected a class of lfw_seq"),
         ({"_target_": "os.system"}, "refused; expected a class of lfw_seq"),
         ({"seed": START}, r"data\.seed.*refused"),

@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from lfw_seq.data.standardize import Standardize
+from lfw_seq.data.sequences import Standardize
 from lfw_seq.evaluation.metrics import classification_metrics
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.training.classifier import Classifier

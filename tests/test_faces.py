@@ -13,9 +13,8 @@ from PIL import Image
 
 from lfw_seq.cli import UsageError
 from lfw_seq.data import images
-from lfw_seq.data.cache import cached
 from lfw_seq.data.faces import Faces, by_count, check_memory, check_pixels
-from lfw_seq.data.folder import Folder
+from lfw_seq.data.folder import Folder, cached
 from lfw_seq.data.images import person_files, read_image
 from lfw_seq.data.synthetic import LFW_COUNTS, Synthetic, image_counts
 

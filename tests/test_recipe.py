@@ -15,8 +15,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from lfw_seq.cli import UsageError
 from lfw_seq.data.augment import Augment
-from lfw_seq.data.sequences import Layout
-from lfw_seq.data.standardize import Standardize
+from lfw_seq.data.sequences import Layout, Standardize
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.parts import build_part, to_plain
 from lfw_seq.train import train

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from lfw_seq.data.sequences import Layout
-from lfw_seq.data.standardize import Standardize
+from lfw_seq.data.sequences import Layout, Standardize
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation import drawing, figures
 from lfw_seq.evaluation.rows import accuracy_by_step, mean_gates, record_inputs, row_gradients, saliency

@@ -16,13 +16,11 @@ from torch.utils.data import DataLoader
 from lfw_seq.cli import UsageError
 from lfw_seq.data.batches import Batch, loader, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
-from lfw_seq.data.sequences import Layout, Order, sequences
+from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize, sequences
 from lfw_seq.data.split import Split
-from lfw_seq.data.standardize import Mode, Standardize
 from lfw_seq.parts import Bounds, Seed, build_part, check_arguments, check_value
 
 BatchSize = Annotated[int, Bounds(1, 2**31 - 1)]
-PixelScale = Annotated[float, Bounds(0, 256, "neither")]
 STAGES = ("train", "val", "test")
 SPLIT = [field.name for field in fields(Split) if field.name != "split_seed"]  # keys of conf/data/base.yaml
 READING = ("order", "pixel_guard", "pixel_scale", "standardize", "batch_size", "eval_batch_size")

@@ -1,16 +1,22 @@
-"""Images as sequences, and back.
+"""Images as sequences, and back; sequences with mean zero and deviation one.
 
 Shape legend: N images, B batch, C colours, H image rows, W pixels a row, T steps of the sequence, F features a step.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+
+from lfw_seq.parts import Bounds
 
 Order = Literal["top_down", "bottom_up", "columns"]
+PixelScale = Annotated[float, Bounds(0, 256, "neither")]  # what pixels in [0, 1] are multiplied with
+Mode = Literal["none", "image", "pixel"]
+LEAST = 1e-6  # of a deviation: a blank image stays blank; far under that of pixels divided by 255 twice, about 1e-3
 
 
 def sequences(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:
@@ -64,3 +70,39 @@ class Layout:
     def mirror(self, rows: Tensor) -> Tensor:
         """Swap the left and the right of every image of (B, T, F)."""
         return self.rows(self.images(rows).flip(3))
+
+
+class Standardize(nn.Module):
+    """Standardises rows: the first thing a predictor does to them.
+
+    Attributes:
+        mode: "none" changes nothing; "image" takes each image's own mean and deviation; "pixel" each pixel's over the
+            training images, which `fit` sets and the state keeps.
+        num_rows: T.
+        num_features: F.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mode: Mode, num_rows: int, num_features: int) -> None:
+        super().__init__()
+        self.mode = mode
+        if mode == "pixel":
+            self.register_buffer("mean", torch.zeros(num_rows, num_features))
+            self.register_buffer("deviation", torch.ones(num_rows, num_features))
+
+    def fit(self, rows: Tensor) -> None:
+        """Learn from the training images (N, T, F)."""
+        if self.mode == "pixel":
+            self.mean.copy_(rows.mean(dim=0))
+            self.deviation.copy_(rows.std(dim=0, correction=0).clamp(min=LEAST))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, T, F) -> (B, T, F)."""
+        if self.mode == "image":
+            deviation, mean = torch.std_mean(rows, dim=(1, 2), correction=0, keepdim=True)  # (B, 1, 1)
+            return (rows - mean) / deviation.clamp(min=LEAST)
+        if self.mode == "pixel":
+            return (rows - self.mean) / self.deviation
+        return rows

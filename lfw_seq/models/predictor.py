@@ -5,8 +5,7 @@ Shape legend: B batch, T rows, F pixels a row, C people.
 
 from torch import Tensor, nn
 
-from lfw_seq.data.sequences import Layout
-from lfw_seq.data.standardize import Standardize
+from lfw_seq.data.sequences import Layout, Standardize
 
 
 class Predictor(nn.Module):

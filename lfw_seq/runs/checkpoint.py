@@ -18,9 +18,7 @@ from torch import Tensor
 from lfw_seq import data, models
 from lfw_seq.cli import UsageError, configuring
 from lfw_seq.data.images import is_folder, read_image
-from lfw_seq.data.module import PixelScale
-from lfw_seq.data.sequences import Layout, Order, sequences
-from lfw_seq.data.standardize import Mode, Standardize
+from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize, sequences
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.parts import check_value, fits

@@ -78,7 +78,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
     from lfw_seq.evaluation.metrics import classification_metrics
     from lfw_seq.evaluation.summary import final_metrics
     from lfw_seq.runs import record
-    from lfw_seq.training.build import prepare_process
+    from lfw_seq.training.fit import prepare_process
 
     check_keys(cfg, KEYS)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)

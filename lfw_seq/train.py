@@ -47,24 +47,25 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     from lfw_seq.data.module import build as build_data
     from lfw_seq.evaluation.summary import count_parameters, describe, final_metrics
     from lfw_seq.runs import record
-    from lfw_seq.training import build, fit, start
+    from lfw_seq.training import build, fit
+    from lfw_seq.training.callbacks import core
 
     fit.check_root(cfg)
     fit.warn_of_overridden_model()
-    cfg = build.available_data(cfg)
+    cfg = fit.available_data(cfg)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
-    helps = build.helps_another(cfg)
+    helps = fit.helps_another(cfg)
     with nullcontext() if helps else runs.claimed(folder, experiment):
         with cli.configuring():
-            cfg = start.draw_seed(cfg, folder, helps)
-            build.prepare_process(cfg.threads, cfg.seed)
+            cfg = fit.draw_seed(cfg, folder, helps)
+            fit.prepare_process(cfg.threads, cfg.seed)
             cfg, trial = draw_trial(cfg)
             data = build_data(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
             data.setup()
             cfg = build.choose_precision(cfg, data)
             classifier = build.build_classifier(cfg, data)
             fit.check_monitors(cfg, classifier)
-            begun, epochs_before = start.start_checkpoint(cfg, folder, classifier)
+            begun, epochs_before = core.start_checkpoint(cfg, folder, classifier)
             trainer = build.build_trainer(cfg, epochs_before, [trial] if trial else ())
         log.info("%s", describe(data, classifier.predictor.net))
         if cfg.data.val_from == "test":
@@ -76,7 +77,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
                 trainer.fit(classifier, data, ckpt_path=begun, weights_only=True)
         if helps:
             return {}
-        best_epoch = start.restore_best(trainer, classifier, None if cfg.train else begun)
+        best_epoch = core.restore_best(trainer, classifier, None if cfg.train else begun)
         classifier.trained_epochs = trainer.current_epoch
         tester = build.build_tester(cfg, trainer)
         if cfg.data.val_from != "none":

@@ -19,7 +19,7 @@ from lfw_seq.reports.read import read
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps import progress
 from lfw_seq.train import train
-from lfw_seq.training.start import draw_seed
+from lfw_seq.training.fit import draw_seed
 
 from .conftest import SMALL, Compose, Shell, table
 

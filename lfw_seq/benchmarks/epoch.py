@@ -16,8 +16,9 @@ from lfw_seq.data.module import FaceRows
 from lfw_seq.data.module import build as build_data
 from lfw_seq.runs.checkpoint import pick_device
 from lfw_seq.runs.folder import to_plain
-from lfw_seq.training.build import build_classifier, build_trainer, prepare_process
+from lfw_seq.training.build import build_classifier, build_trainer
 from lfw_seq.training.classifier import Classifier
+from lfw_seq.training.fit import prepare_process
 
 OURS, OURS_BF16, BARE, BARE_BF16 = "ours", "ours in bf16", "shortest PyTorch loop", "that loop in bf16"
 KERAS = {"Keras on TensorFlow": "tensorflow", "Keras on JAX": "jax"}

@@ -65,11 +65,11 @@ class LFW:
         Raises:
             UsageError: no LFW here and none to be had, or what `Folder.load` refuses.
         """
-        return self._shuffle(self._photos(self._root()).load())
+        return self._shuffle(self._photos(self.root()).load())
 
     def strangers(self) -> Faces | None:
         """The people with fewer photos than asked for, read the same way; None where there are none."""
-        faces = self._photos(self._root()).strangers()
+        faces = self._photos(self.root()).strangers()
         return None if faces is None else self._shuffle(faces)
 
     @property
@@ -91,8 +91,12 @@ class LFW:
         source = f"LFW ({'funneled' if self.funneled else 'original'})"
         return replace(faces, images=faces.images[order], labels=faces.labels[order], files=files, source=source)
 
-    def _root(self) -> str:
-        """The folder of person folders, downloaded when it is nowhere and may be."""
+    def root(self) -> str:
+        """The folder of person folders, downloaded when it is nowhere and may be.
+
+        Raises:
+            UsageError: no LFW here and none to be had.
+        """
         homes = [self.data_home] if self.data_home else [os.environ.get("SCIKIT_LEARN_DATA"), "~/scikit_learn_data"]
         folders = [Path(home).expanduser() / "lfw_home" for home in homes if home]
         roots = [folder / ("lfw_funneled" if self.funneled else "lfw") for folder in folders]

@@ -1,22 +1,19 @@
-"""The parts of a training from its config: process, net, optimizer, LightningModule, Trainer."""
+"""The parts of a training from its config: net, optimizer, LightningModule, Trainer."""
 
 import logging
 import os
-import threading
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer, seed_everything
+from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
-from lfw_seq.cli import CONF, UsageError, as_typed, configuring
+from lfw_seq.cli import UsageError, as_typed, configuring
 from lfw_seq.data.module import FaceRows
-from lfw_seq.data.module import build as build_data
 from lfw_seq.evaluation.summary import count_parameters
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.parts import Positive, build_part, check_value, to_plain
@@ -30,62 +27,6 @@ from lfw_seq.training.tensorboard import EpochLogger
 log = logging.getLogger(__name__)
 
 MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, the best weights
-HELPERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # https://pytorch.org/docs/stable/elastic/run.html
-SILENCED = (  # Lightning's warnings about what is meant
-    ".*LeafSpec.* is deprecated",
-    "Total length of .list. across ranks is zero",  # data.val_from=none
-    "You called .* no logger configured",  # logger=none
-    "Checkpoint directory .* exists",  # a resumed run
-    "The .srun. command is available",  # jobs of submitit
-    ".*does not have many workers",  # the data lie on the device already
-    "You requested to overfit but enabled",  # debug=overfit: nothing is shuffled
-    "It is recommended to use .self.log.*sync_dist=True",  # what is logged is equal in all processes
-)
-
-
-def prepare_process(threads: int, seed: int) -> None:
-    """Set process-wide threads and seeds; silence irrelevant messages."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # devices found, tips
-    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
-    for message in SILENCED:
-        warnings.filterwarnings("ignore", message=message)
-    threading.excepthook = hide_full_disk
-    torch.set_num_threads(threads)
-    seed_everything(seed)
-
-
-def hide_full_disk(args: threading.ExceptHookArgs) -> None:
-    """Print what ends a thread, but for TensorBoard's that cannot write: the run itself ends with that in a line."""
-    if not isinstance(args.exc_value, OSError):
-        threading.__excepthook__(args)
-
-
-def helps_another(cfg: DictConfig) -> bool:
-    """Whether this process trains under `trainer=ddp` beside the first, which alone writes the run folder."""
-    helps = cfg.trainer.get("strategy", "auto") != "auto" and any(os.environ.get(name, "0") != "0" for name in HELPERS)
-    if helps:
-        logging.root.setLevel(logging.WARNING)
-    return helps
-
-
-def available_data(cfg: DictConfig) -> DictConfig:
-    """The config, with drawn faces in place of LFW where that cannot be had and `substitute_data` allows it."""
-    if not cfg.substitute_data or cfg.data._target_ != "lfw_seq.data.lfw.LFW":
-        return cfg
-    try:
-        faces = build_data(to_plain(cfg.data), cfg.split_seed, cfg.seed).source.load()
-    except UsageError as error:
-        log.warning("Training on drawn faces, not on photos of people: %s", error)
-    else:
-        log.info("Training on %s photos of %s people", f"{len(faces.labels):,}", len(faces.names))
-        return cfg
-    base, drawn = (to_plain(OmegaConf.load(CONF / "data" / f"{name}.yaml")) for name in ("base", "synthetic"))
-    del drawn["defaults"]
-    changed = cfg.copy()
-    changed.data = {key: cfg.data[key] for key in base} | drawn
-    return changed
 
 
 def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:

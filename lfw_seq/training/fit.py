@@ -1,20 +1,25 @@
-"""Around Lightning's fit: the settings it would trip over, the time it took, and the device."""
+"""Around Lightning's fit: the keys that no constructor takes, the process and its seed, the time, the device."""
 
 import logging
 import math
 import os
+import secrets
+import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning import Trainer
+from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import CONF, UsageError, as_typed, describe, name_key
-from lfw_seq.parts import Count, NotNegative, Seed, Share, Threads, check_keys, check_value
+from lfw_seq.data.lfw import LFW
+from lfw_seq.data.module import build as build_data
+from lfw_seq.parts import Count, NotNegative, Positive, Seed, Share, Threads, check_keys, check_value, to_plain
 from lfw_seq.runs.record import choices, cpu_name
 from lfw_seq.training.callbacks.core import Resume
 from lfw_seq.training.classifier import Classifier
@@ -22,11 +27,9 @@ from lfw_seq.training.classifier import Classifier
 log = logging.getLogger(__name__)
 
 Mode = Literal["min", "max"]
-GROUPS = ("data", "model", "optimizer", "trainer", "loss", "callbacks", "display", "logger")
-SWITCHES = ("test_mirror", "fail_fast", "traceback", "substitute_data", "train", "test")
-KEYS: dict[str, Any] = {
-    **dict.fromkeys(GROUPS, Mapping),
-    **dict.fromkeys(SWITCHES, bool),
+KEYS: dict[str, Any] = {  # which no constructor of ours takes
+    **dict.fromkeys(("data", "model", "optimizer", "trainer", "loss", "callbacks", "display", "logger"), Mapping),
+    **dict.fromkeys(("test_mirror", "fail_fast", "traceback", "substitute_data", "train", "test"), bool),
     "run_dir": str,
     "seed": Seed | None,
     "threads": Threads,
@@ -36,10 +39,23 @@ KEYS: dict[str, Any] = {
     "trainer.max_epochs": Count,
     "trainer.accumulate_grad_batches": Count | None,
     "trainer.gradient_clip_val": NotNegative | None,
-}  # which no constructor of ours takes
+    "trainer.limit_train_batches": Positive | None,
+    "callbacks.early_stopping.patience": Count | None,
+}
 # All validation images are read each epoch, and all test images; a run that trains on nothing is none. Not of `debug=`.
 FIXED = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "limit_test_batches": 1.0, "num_nodes": 1}
 FIXED |= {"max_steps": -1, "fast_dev_run": False, "val_check_interval": 1.0}
+HELPERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # https://pytorch.org/docs/stable/elastic/run.html
+SILENCED = (  # Lightning's warnings about what is meant
+    ".*LeafSpec.* is deprecated",
+    "Total length of .list. across ranks is zero",  # data.val_from=none
+    "You called .* no logger configured",  # logger=none
+    "Checkpoint directory .* exists",  # a resumed run
+    "The .srun. command is available",  # jobs of submitit
+    ".*does not have many workers",  # the data lie on the device already
+    "You requested to overfit but enabled",  # debug=overfit: nothing is shuffled
+    "It is recommended to use .self.log.*sync_dist=True",  # what is logged is equal in all processes
+)
 
 
 def check_root(cfg: DictConfig) -> None:
@@ -59,16 +75,11 @@ def check_root(cfg: DictConfig) -> None:
         raise UsageError(f"trainer.devices={devices}: expected 1; a run of several processes needs trainer=ddp")
     if isinstance(devices, int) and devices > (os.cpu_count() or 1):
         raise UsageError(f"trainer.devices={devices}: expected at most {os.cpu_count()}, the cores of this machine")
-    limit = cfg.trainer.get("limit_train_batches", 1.0)
-    if not limit:
-        raise UsageError(f"trainer.limit_train_batches={limit}: expected more than nothing to train on")
     for name in ("best", "last"):
         if (node := cfg.callbacks.get(name)) and Path(str(node.filename)).name != node.filename:
             raise UsageError(f"callbacks.{name}.filename={as_typed(node.filename)}: expected a file name")
     nodes = {str(name): node for name, node in cfg.callbacks.items() if isinstance(node, DictConfig)}
     for name, node in nodes.items():
-        if "patience" in node:
-            check_value(f"callbacks.{name}.patience", node.patience, Count)
         for key in {"dirpath", "path"} & set(node):
             if not Path(str(node[key])).is_relative_to(cfg.run_dir):
                 raise UsageError(f"callbacks.{name}.{key}={as_typed(node[key])}: expected a place inside {cfg.run_dir}")
@@ -81,22 +92,22 @@ def check_root(cfg: DictConfig) -> None:
 
 def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
     """Check what a sweep and callbacks watch: a validation metric; one of any stage, the rate, a step or an epoch."""
-    check_value("monitor", cfg.monitor, Literal[classifier.monitored("val")])
-    check_mode("monitor", cfg.monitor, "monitor_mode", cfg.monitor_mode)
-    known = (*classifier.monitored("val"), *classifier.monitored("train"), "train/lr", "step", "epoch")
+    validated = classifier.monitored("val")
+    check_monitor(cfg, "monitor", "monitor_mode", validated)
     for name, callback in cfg.callbacks.items():
         if isinstance(callback, DictConfig) and "monitor" in callback:
-            key = f"callbacks.{name}"
-            check_value(f"{key}.monitor", callback.monitor, Literal[known])
-            check_mode(f"{key}.monitor", callback.monitor, f"{key}.mode", callback.get("mode", "min"))
+            known = (*validated, *classifier.monitored("train"), "train/lr", "step", "epoch")
+            check_monitor(cfg, f"callbacks.{name}.monitor", f"callbacks.{name}.mode", known)
 
 
-def check_mode(monitor_key: str, monitor: str, key: str, mode: object) -> None:
-    """Raise UsageError unless a mode is what a metric needs: "min" for a loss, "max" for the others."""
-    check_value(key, mode, Mode)
+def check_monitor(cfg: DictConfig, key: str, mode_key: str, known: tuple[str, ...]) -> None:
+    """Raise UsageError unless a metric is known, and its mode what it needs: "min" for a loss, "max" for others."""
+    monitor, mode = OmegaConf.select(cfg, key), OmegaConf.select(cfg, mode_key, default="min")
+    check_value(key, monitor, Literal[known])
+    check_value(mode_key, mode, Mode)
     expected = "min" if monitor.endswith("/loss") else "max"
     if monitor.startswith(("val/", "train/")) and monitor != "train/lr" and mode != expected:
-        raise UsageError(f"{key}={mode}: {monitor_key}={monitor} needs {key}={expected}")
+        raise UsageError(f"{mode_key}={mode}: {key}={monitor} needs {mode_key}={expected}")
 
 
 def warn_of_overridden_model() -> None:
@@ -117,6 +128,66 @@ def misconfigured() -> Iterator[None]:
         yield
     except MisconfigurationException as error:
         raise UsageError(name_key("trainer", describe(error))) from error
+
+
+def prepare_process(threads: int, seed: int) -> None:
+    """Set process-wide threads and seeds; silence irrelevant messages."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # devices found, tips
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
+    for message in SILENCED:
+        warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = hide_full_disk
+    torch.set_num_threads(threads)
+    seed_everything(seed)
+
+
+def hide_full_disk(args: threading.ExceptHookArgs) -> None:
+    """Print what ends a thread, but for TensorBoard's that cannot write: the run itself ends with that in a line."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
+
+
+def helps_another(cfg: DictConfig) -> bool:
+    """Whether this process trains under `trainer=ddp` beside the first, which alone writes the run folder."""
+    helps = cfg.trainer.get("strategy", "auto") != "auto" and any(os.environ.get(name, "0") != "0" for name in HELPERS)
+    if helps:
+        logging.root.setLevel(logging.WARNING)
+    return helps
+
+
+def available_data(cfg: DictConfig) -> DictConfig:
+    """The config, with drawn faces in place of LFW where that cannot be had and `substitute_data` allows it."""
+    if not cfg.substitute_data:
+        return cfg
+    source = build_data(to_plain(cfg.data), cfg.split_seed, cfg.seed).source
+    try:
+        if isinstance(source, LFW):
+            source.root()
+        return cfg
+    except UsageError as error:
+        log.warning("Training on drawn faces, not on photos of people: %s", error)
+    base, drawn = (to_plain(OmegaConf.load(CONF / "data" / f"{name}.yaml")) for name in ("base", "synthetic"))
+    del drawn["defaults"]
+    changed = cfg.copy()
+    changed.data = {key: cfg.data[key] for key in base} | drawn
+    return changed
+
+
+def draw_seed(cfg: DictConfig, folder: Path, helps: bool) -> DictConfig:
+    """The config with a seed: for `seed=null` the one that the run in this folder began with, else a new one.
+
+    Raises:
+        UsageError: a process that helps another under `trainer=ddp` would draw a seed of its own.
+    """
+    if cfg.seed is not None:
+        return cfg
+    begun = folder / ".hydra" / "config.yaml"
+    if helps and not begun.is_file():
+        raise UsageError("seed=null: processes that torchrun starts would draw one each; give a number")
+    seed = OmegaConf.load(begun).seed if begun.is_file() else secrets.randbelow(2**32)
+    return DictConfig(OmegaConf.merge(cfg, {"seed": seed}))
 
 
 def seconds(trainer: Trainer) -> float:

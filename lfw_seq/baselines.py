@@ -49,14 +49,8 @@ LEARNED = (  # attributes of scikit-learn's fitted steps
 
 @hydra.main(config_path=str(cli.CONF), config_name="baselines", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    """The command; returns the validation accuracy, NaN without validation."""
-    if jobs.in_sweep():
-        result = jobs.run_job(fit, cfg)
-    elif result := cli.run(fit, cfg):
-        from lfw_seq.evaluation.summary import closing_table
-
-        print(closing_table(result, cfg.run_dir))
-    return float(result["metrics"].get("val/accuracy", math.nan)) if result else math.nan
+    """The command; returns the validation value of `monitor`, NaN without validation."""
+    return jobs.run(fit, cfg)
 
 
 def fit(cfg: DictConfig) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,13 +21,7 @@ log = logging.getLogger(__name__)
 @hydra.main(config_path=str(cli.CONF), config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """The command; returns the best validation value of `monitor` for Hydra's sweepers, NaN without validation."""
-    if jobs.in_sweep():
-        result = jobs.run_job(train, cfg)
-    elif result := cli.run(train, cfg):
-        from lfw_seq.evaluation.summary import closing_table
-
-        print(closing_table(result, cfg.run_dir))
-    return float(result["metrics"].get(cfg.monitor, math.nan)) if result else math.nan
+    return jobs.run(train, cfg)
 
 
 def train(cfg: DictConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ from hydra.experimental.callback import Callback
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from lfw_seq import cli
 from lfw_seq.cli import NewFolders, UsageError, configuring, describe, stop
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps.progress import count_jobs, time_left
@@ -133,6 +135,17 @@ OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 def in_sweep() -> bool:
     """Whether this process runs a job of a multirun."""
     return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
+
+
+def run(task: Task, cfg: DictConfig) -> float:
+    """Run a task as a job of a multirun, or as a command that prints its result; the value of `cfg.monitor`."""
+    if in_sweep():
+        result = run_job(task, cfg)
+    elif result := cli.run(task, cfg):
+        from lfw_seq.evaluation.summary import closing_table
+
+        print(closing_table(result, cfg.run_dir))
+    return float(result["metrics"].get(cfg.monitor, math.nan)) if result else math.nan
 
 
 def stored_result(folder: Path, experiment: str) -> dict[str, Any] | None:

@@ -135,8 +135,10 @@ def check_keys(cfg: DictConfig, kinds: Mapping[str, Any]) -> None:
 def fits(value: object, kind: Any) -> bool:
     """Whether a plain value has a type, all of its parts and its bounds included."""
     origin, parts = get_origin(kind), get_args(kind)
-    if kind is Any or isinstance(kind, TypeVar) or origin is Callable:
+    if kind is Any or isinstance(kind, TypeVar):
         return True
+    if origin is Callable:
+        return callable(value)
     if origin is Annotated:
         return fits(value, parts[0]) and parts[1].hold(value)
     if origin in (Union, types.UnionType):

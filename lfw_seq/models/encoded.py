@@ -3,26 +3,12 @@
 Shape legend: B batch, T rows, F pixels a row, C people.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-
-class MakeEncoder(Protocol):
-    """Builds an encoder for the data's shape."""
-
-    def __call__(self, *, num_features: int, num_rows: int) -> nn.Module:
-        """It has `num_features` and `num_rows` of its own: those of what it gives."""
-        ...
-
-
-class MakeReader(Protocol):
-    """Builds a reader for its input's shape."""
-
-    def __call__(self, *, num_features: int, num_rows: int, num_classes: int) -> nn.Module:
-        """From (B, T, F) to (B, C)."""
-        ...
+MakePart = Callable[..., nn.Module]  # of num_features and num_rows; a reader's of num_classes as well
 
 
 class EncodedReader(nn.Module):
@@ -33,9 +19,7 @@ class EncodedReader(nn.Module):
         reader: a `RecurrentReader`.
     """
 
-    def __init__(
-        self, num_features: int, num_rows: int, num_classes: int, encoder: MakeEncoder, reader: MakeReader
-    ) -> None:
+    def __init__(self, num_features: int, num_rows: int, num_classes: int, encoder: MakePart, reader: MakePart) -> None:
         super().__init__()
         self.encoder = encoder(num_features=num_features, num_rows=num_rows)
         steps, features = int(self.encoder.num_rows), int(self.encoder.num_features)  # type: ignore[arg-type]
@@ -62,7 +46,7 @@ class TwoReaders(nn.Module):
         columns: reads (B, F, T).
     """
 
-    def __init__(self, num_features: int, num_rows: int, num_classes: int, reader: MakeReader) -> None:
+    def __init__(self, num_features: int, num_rows: int, num_classes: int, reader: MakePart) -> None:
         super().__init__()
         self.rows = reader(num_features=num_features, num_rows=num_rows, num_classes=num_classes)
         self.columns = reader(num_features=num_rows, num_rows=num_features, num_classes=num_classes)

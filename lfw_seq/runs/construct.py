@@ -55,7 +55,7 @@ def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str
             continue
         if name not in hints or name == "return" or name in (given or {}):
             raise UsageError(f"{key}.{name!s:.100}: refused; {kind.__name__} takes no such value from a file")
-        if isinstance(value, dict) and not fits(value, hints[name]):
+        if isinstance(value, dict):
             arguments[name] = construct(f"{key}.{name}", value, package)
         elif not fits(value, hints[name]) or (isinstance(value, int) and value > MOST and name != "seed"):
             raise UsageError(f"{key}.{name}={value!r:.100}: refused; expected {in_words(hints[name])}")

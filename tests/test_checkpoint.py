@@ -22,9 +22,8 @@ from lfw_seq.cli import UsageError
 from lfw_seq.data.module import build
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.parts import fits
-from lfw_seq.runs.archive import METADATA, open_checkpoint
+from lfw_seq.runs.archive import METADATA, construct, find_class, open_checkpoint
 from lfw_seq.runs.checkpoint import build_source, load_run
-from lfw_seq.runs.construct import construct, find_class
 from lfw_seq.train import train
 
 from .conftest import SMALL, Compose, Shell, save_face

@@ -1,19 +1,31 @@
-"""Checkpoint files opened with suspicion: tensors and plain values only, no more of them than the file is long."""
+"""Checkpoint files opened with suspicion: tensors and plain values only, no more of them than the file is long.
 
+Objects of our classes are built from plain values that a file holds: nothing the file names is imported or called.
+"""
+
+import importlib
+import inspect
 import pickletools
+import pkgutil
+import types
 import zipfile
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lfw_seq.cli import UsageError
+from lfw_seq.parts import fits, in_words
 
 METADATA = "lfw_seq"  # the key of a checkpoint
 FORMAT = 2
 MOST_PICKLE = 2**25  # bytes of all that is no tensor
 MOST_NODES = 100_000  # values in it
+MOST = 2**17  # of a whole number in it, but of a seed
 ALLOWED = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
 
 
@@ -76,3 +88,50 @@ def _check_size(path: Path, checkpoint: dict[str, Any]) -> None:
             waiting += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set):
             waiting += value
+
+
+def find_class(package: types.ModuleType, name: object) -> type | None:
+    """A net or a source that a module of `lfw_seq.models` or `lfw_seq.data` defines, by its full name.
+
+    Only modules that lie in the package are imported, whatever the name is.
+    """
+    module, _, kind = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    if module not in {f"{package.__name__}.{part.name}" for part in pkgutil.iter_modules(package.__path__)}:
+        return None
+    found = vars(importlib.import_module(module)).get(kind)
+    if not inspect.isclass(found) or found.__module__ != module:
+        return None
+    return found if issubclass(found, nn.Module) or (is_dataclass(found) and hasattr(found, "load")) else None
+
+
+def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str, Any] | None = None) -> Any:
+    """Build an object of a class in `lfw_seq.models` or `lfw_seq.data`, its arguments checked against its signature.
+
+    Args:
+        key: of the node, for messages.
+        node: `_target_`, a class by its full name, and the arguments; a dict among them with `_partial_: true` is
+            a part that the object around it completes.
+        package: where the class and those of its parts are.
+        given: more arguments, not from the file; None gives a function that takes them.
+
+    Raises:
+        UsageError: another class, an argument it does not take, or one of another type.
+    """
+    target = node.get("_target_") if isinstance(node, dict) else None
+    kind = find_class(package, target)
+    if kind is None:
+        raise UsageError(f"{key}._target_={target!r:.100}: refused; expected a class of lfw_seq")
+    hints = get_type_hints(kind.__init__, include_extras=True)  # type: ignore[misc]  # of a class, not of an instance
+    arguments: dict[str, Any] = {}
+    for name, value in node.items():
+        if name == "_target_" or (name == "_partial_" and value is True and given is None):
+            continue
+        if name not in hints or name == "return" or name in (given or {}):
+            raise UsageError(f"{key}.{name!s:.100}: refused; {kind.__name__} takes no such value from a file")
+        if isinstance(value, dict):
+            arguments[name] = construct(f"{key}.{name}", value, package)
+        elif not fits(value, hints[name]) or (isinstance(value, int) and value > MOST and name != "seed"):
+            raise UsageError(f"{key}.{name}={value!r:.100}: refused; expected {in_words(hints[name])}")
+        else:
+            arguments[name] = value
+    return partial(kind, **arguments) if given is None else kind(**arguments, **given)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import numpy as np
 import torch
@@ -21,17 +21,16 @@ from lfw_seq.data.images import is_folder, read_image
 from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize, sequences
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.models.predictor import Predictor
-from lfw_seq.parts import check_value, fits
-from lfw_seq.runs.archive import FORMAT, METADATA, open_checkpoint
-from lfw_seq.runs.construct import construct
+from lfw_seq.parts import Bounds, check_value, fits
+from lfw_seq.runs.archive import FORMAT, METADATA, construct, open_checkpoint
 
 MOST_PIXELS = 2**24  # of an image
 MOST_DRAWN = 2**28  # pixels of all drawn faces: 1 GiB
 PREFIX = "predictor."  # of a classifier's state
+Side = Annotated[int, Bounds(1, 2**16)]
 FIELDS: dict[str, Any] = {
-    "class_names": list[str], "shape": list[int], "fingerprint": str, "config": dict, "preprocessing": dict,
+    "class_names": list[str], "shape": tuple[Side, Side], "fingerprint": str, "config": dict, "preprocessing": dict,
 }  # fmt: skip
-PREPROCESSING = {"crop": list[float] | None, "height": int, "width": int, "color": bool, "order": Order}
 CONFIG_FIELDS: dict[str, Any] = {"model": dict, "data": dict, "trainer": dict, "split_seed": int, "test_mirror": bool}
 DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -50,10 +49,10 @@ class Preprocessing:
     """
 
     crop: list[float] | None
-    height: int
-    width: int
+    height: Side
+    width: Side
     color: bool
-    order: str
+    order: Order
 
     def image(self, path: Path) -> NDArray[np.float32]:
         """Decode a photo: float32 in [0, 1], (height, width) or (height, width, 3).
@@ -153,9 +152,9 @@ def load_run(folder: str | Path, key: str = "run") -> TrainedRun:
         )
     checkpoint = open_checkpoint(path)
     metadata = check_metadata(path, checkpoint.get(METADATA))
-    preprocessing = Preprocessing(**metadata["preprocessing"])
     state = {name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items()}
     with configuring(str(path)):
+        preprocessing = Preprocessing(**metadata["preprocessing"])
         predictor = rebuild(metadata, preprocessing.layout, state)
     return TrainedRun(
         folder=root,
@@ -180,17 +179,15 @@ def check_metadata(path: Path, metadata: Any) -> dict[str, Any]:
         raise UsageError(f"{path}: a checkpoint of another project or an older version; train the run again")
     if metadata["format"] != FORMAT:
         raise UsageError(f"{path}: format {metadata['format']!r:.50}, expected {FORMAT}; train the run again")
-    config, read = metadata.get("config"), metadata.get("preprocessing")
-    for node, fields in ((metadata, FIELDS), (config, CONFIG_FIELDS), (read, PREPROCESSING)):
+    config: Any = metadata.get("config")
+    read: Any = metadata.get("preprocessing")
+    reading = get_type_hints(Preprocessing, include_extras=True)
+    for node, fields in ((metadata, FIELDS), (config, CONFIG_FIELDS), (read, reading)):
         for key, kind in fields.items():
             if not isinstance(node, dict) or key not in node or not fits(node[key], kind):
                 raise UsageError(f"{path}: no proper {key!r} in its metadata; train the run again")
-    read, shape = metadata["preprocessing"], metadata["shape"]
-    if set(read) != set(PREPROCESSING):
-        raise UsageError(f"{path}: no proper 'preprocessing' in its metadata; train the run again")
-    sizes = (*shape, read["height"], read["width"])
-    proper = len(shape) == 2 and all(0 < size <= 2**16 for size in sizes) and shape[0] * shape[1] <= MOST_PIXELS
-    if not proper or read["height"] * read["width"] > MOST_PIXELS:
+    height, width = metadata["shape"]
+    if max(height * width, read["height"] * read["width"]) > MOST_PIXELS:
         raise UsageError(f"{path}: no proper shape in its metadata; train the run again")
     if len(set(metadata["class_names"])) != len(metadata["class_names"]) or not metadata["class_names"]:
         raise UsageError(f"{path}: no proper class_names in its metadata; train the run again")

@@ -236,7 +236,7 @@ def test_photos_that_changed_make_other_jobs(tmp_path: Path, shell: Shell) -> No
 
     def sweep() -> int:
         """How many jobs had finished before."""
-        jobs.fingerprint_now.cache_clear()
+        names.fingerprint_now.cache_clear()
         done = shell(*words, module="baselines")
         assert done.returncode == 0
         return done.stdout.count("finished before")

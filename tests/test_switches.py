@@ -17,7 +17,7 @@ from lfw_seq.cli import CONF, UsageError
 from lfw_seq.evaluation.summary import closing_table
 from lfw_seq.reports.read import read
 from lfw_seq.runs import folder as runs
-from lfw_seq.sweeps import progress
+from lfw_seq.sweeps import jobs, names
 from lfw_seq.train import train
 from lfw_seq.training.fit import draw_seed
 
@@ -184,7 +184,7 @@ def test_progress_takes_one_row_of_80_columns_with_its_numbers(
 def test_the_jobs_of_a_sweep_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(params: dict[str, str], *words: str) -> int:
         hydra = {"sweeper": {"params": params}, "overrides": {"task": list(words)}}
-        return progress.count_jobs(OmegaConf.create({"hydra": hydra}))
+        return names.count_jobs(OmegaConf.create({"hydra": hydra}))
 
     assert counted({}, "model=lstm,gru", "seed=range(3)", "split_seed=1") == 6
     assert counted({"trial": "range(0, 50)"}, "seed=0,1") == 100
@@ -194,6 +194,6 @@ def test_the_jobs_of_a_sweep_are_counted(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / name).mkdir()
         (tmp_path / name / "result.json").touch()
         os.utime(tmp_path / name / "result.json", (ended, ended))
-    assert progress.time_left(tmp_path, 4, 2.0**31) == ", 0:01:00 left"
-    assert progress.time_left(tmp_path, 0, 2.0**31) == ""
-    assert progress.time_left(tmp_path, 4, 2.0**31 + 25) == ", 0:00:20 left"  # a shared disk whose clock is behind
+    assert jobs.time_left(tmp_path, 4, 2.0**31) == ", 0:01:00 left"
+    assert jobs.time_left(tmp_path, 0, 2.0**31) == ""
+    assert jobs.time_left(tmp_path, 4, 2.0**31 + 25) == ", 0:00:20 left"  # a shared disk whose clock is behind

@@ -1,11 +1,8 @@
-"""Jobs of a multirun: named by content, skipped when finished, resumed when interrupted, listed when they failed.
+"""Jobs of a multirun: skipped when finished, resumed when interrupted, listed when they failed.
 
 All of it lives in the task and in a Hydra callback, so that it holds with every launcher and sweeper.
 """
 
-import hashlib
-import inspect
-import json
 import logging
 import math
 import os
@@ -16,120 +13,29 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq import cli
-from lfw_seq.cli import NewFolders, UsageError, configuring, describe, stop
+from lfw_seq.cli import NewFolders, UsageError, describe, stop
 from lfw_seq.runs import folder as runs
-from lfw_seq.sweeps.progress import count_jobs, time_left
+from lfw_seq.sweeps.names import count_jobs, swept, typed
 
 log = logging.getLogger(__name__)
 
-LONGEST_NAME = 80
 REPORTED = "test/accuracy"  # what the report at the end compares
-NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "trainer.", "trainer=")
 SEVERAL = re.compile(r"ddp|fsdp|deepspeed")  # strategies that start the command again
 COUNT = "LFW_SEQ_JOBS"  # of the environment, for workers: how many jobs a sweep has, and when it started
 REFUSED = "a run of several processes cannot be a job of a multirun; leave -m out"
 
 Task = Callable[[DictConfig], dict[str, Any]]
 failures: dict[str, str] = {}  # of this process's jobs, by name: a full disk takes no result.json
-
-
-def swept_keys(params: DictConfig | None) -> str:
-    """The keys that differ between the jobs of this multirun, comma-separated, in the order they were typed.
-
-    Args:
-        params: the config's `hydra.sweeper.params`.
-    """
-    typed = [override.get_key_element() for override in _swept()]
-    return ",".join(dict.fromkeys([*typed, *map(str, params or ())]))
-
-
-def _swept() -> list[Override]:
-    """The words that were typed with several values."""
-    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    return [word for word in OverridesParser.create().parse_overrides(words) if word.is_sweep_override()]
-
-
-def sweep_dir(keys: str) -> str:
-    """The folder of a sweep: the command, what varies, and a digest of what was typed."""
-    words = [word.lstrip("+") for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    kept = sorted(word for word in words if not word.startswith(NOT_NAMED))
-    ready = [word.removeprefix("sweep=") for word in kept if word.startswith("sweep=")]
-    command = Path(sys.argv[0]).stem
-    name = "-".join([command, *ready, *(() if ready else (keys,))])
-    return str(Path("multirun", f"{_file_name(name)}-{_digest([command, *kept])[:6]}").absolute())
-
-
-def job_name(keys: str, *, _root_: DictConfig) -> str:
-    """The folder of a sweep's job: what differs and six digits of its experiment's hash.
-
-    A folder of the same experiment that stands there under another name, from a sweep over other keys, is taken up;
-    where its photos have changed since it finished, there is a new one.
-    """
-    cfg = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
-    experiment, photos = runs.config_hash(cfg), ""
-    digits = experiment[:6]
-    with suppress(OSError):
-        for folder in sorted(Path(_root_.hydra.sweep.dir).glob(f"*-{digits}")):
-            if runs.read_owner(folder) == experiment:
-                photos = other_photos(folder, cfg)
-                if not photos:
-                    return folder.name
-    values = dict(word.lstrip("+").split("=", 1) for word in _root_.hydra.overrides.task if "=" in word)
-    differing = [f"{key.rpartition('.')[2]}={values[key]}" for key in keys.split(",") if key in values]
-    if photos:
-        differing.insert(0, f"photos={photos[:6]}")
-    return f"{_file_name(','.join(differing) or 'job')}-{digits}"
-
-
-def other_photos(folder: Path, cfg: DictConfig) -> str:
-    """The fingerprint of the photos there are now; empty where the finished run in the folder had it, or none is."""
-    if "cache_dir" not in (cfg.get("data") or ()):  # drawn faces
-        return ""
-    try:
-        result = runs.read_result(folder)
-        now = fingerprint_now(json.dumps(runs.to_plain(cfg.data) | {"download": False})) if result else ""
-    except UsageError:  # they cannot be had, and nothing compared
-        return ""
-    return now if result and now != result["data"]["fingerprint"] else ""
-
-
-@cache
-def fingerprint_now(data: str) -> str:
-    """The fingerprint of the faces that the config's keys of `data`, as JSON, give.
-
-    Raises:
-        UsageError: they give none.
-    """
-    with configuring():
-        keys = json.loads(data)
-        source = get_object(keys["_target_"])
-        return str(source(**{key: keys[key] for key in inspect.signature(source).parameters}).load().fingerprint)
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.,=-]+", "-", text)[:LONGEST_NAME].strip("-.")
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()
-
-
-# Cached in the config, which launchers carry to their workers: there, what was typed is not known.
-OmegaConf.register_new_resolver("swept_keys", swept_keys, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("sweep_dir", sweep_dir, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
 
 def in_sweep() -> bool:
@@ -148,12 +54,6 @@ def run(task: Task, cfg: DictConfig) -> float:
     return float(result["metrics"].get(cfg.monitor, math.nan)) if result else math.nan
 
 
-def stored_result(folder: Path, experiment: str) -> dict[str, Any] | None:
-    """The result of a job that finished before; `experiment` is its hash."""
-    result = runs.read_result(folder)
-    return result if result and result["config_hash"] == experiment else None
-
-
 def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     """Run one job of a multirun: skip it when it is finished, keep the sweep going when it fails.
 
@@ -166,7 +66,7 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     number, (total, started) = HydraConfig.get().job.num + 1, os.environ.get(COUNT, "0 0").split()
     label = f"job {number}{f'/{total}' * (total != '0')}  {folder.name}"
     runs.touch_lock(folder)
-    if stored := stored_result(folder, experiment):
+    if (stored := runs.read_result(folder)) and stored["config_hash"] == experiment:
         print(f"{label}: finished before", flush=True)
         return stored
     for handler in logging.root.handlers:  # the epochs of many jobs go to their own logs only
@@ -196,6 +96,15 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     left = time_left(folder.parent, int(total) - number, float(started))
     print(f"{label}: {seen}{result['seconds']:.0f} s{left}", flush=True)
     return result
+
+
+def time_left(sweep: Path, jobs: int, started: float) -> str:
+    """What the jobs after this one will take, by those that ended since the start, however many run at a time."""
+    if jobs <= 0:
+        return ""
+    ended = sum(path.stat().st_mtime >= started for path in sweep.glob(f"*/{runs.RESULT}"))
+    each = (time.time() - started) / max(ended, 1)  # none where the clock of a shared disk is behind
+    return f", {timedelta(seconds=round(each * jobs))} left"
 
 
 @cache
@@ -263,7 +172,7 @@ class SweepSummary(Callback):
         jobs = self.jobs()
         if not jobs and error is None:
             NewFolders.remove_unused()
-            words = " ".join(str(word.input_line) for word in _swept())
+            words = " ".join(str(word.input_line) for word in swept(typed()))
             stop(f"{words}: no jobs; expected a value or more for each key")
         found = {job.name: runs.why_unfinished(job) for job in sorted(jobs)}
         unfinished = {name: failures.get(name, why) for name, why in found.items() if why}

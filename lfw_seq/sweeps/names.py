@@ -1,0 +1,120 @@
+"""The names of a sweep's folder and of its jobs', and how many there are, from the words that were typed."""
+
+import hashlib
+import inspect
+import json
+import math
+import re
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from lfw_seq.cli import UsageError, configuring
+from lfw_seq.runs import folder as runs
+
+LONGEST_NAME = 80
+NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "trainer.", "trainer=")
+
+
+def swept_keys(params: DictConfig | None) -> str:
+    """The keys that differ between the jobs of this multirun, comma-separated, in the order they were typed.
+
+    Args:
+        params: the config's `hydra.sweeper.params`.
+    """
+    keys = [override.get_key_element() for override in swept(typed())]
+    return ",".join(dict.fromkeys([*keys, *map(str, params or ())]))
+
+
+def typed() -> list[str]:
+    """The words key=value that were typed."""
+    return [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+
+
+def swept(words: list[str]) -> list[Override]:
+    """The words that have several values."""
+    return [word for word in OverridesParser.create().parse_overrides(words) if word.is_sweep_override()]
+
+
+def sweep_dir(keys: str) -> str:
+    """The folder of a sweep: the command, what varies, and a digest of what was typed."""
+    kept = sorted(word.lstrip("+") for word in typed() if not word.lstrip("+").startswith(NOT_NAMED))
+    ready = [word.removeprefix("sweep=") for word in kept if word.startswith("sweep=")]
+    command = Path(sys.argv[0]).stem
+    name = "-".join([command, *ready, *(() if ready else (keys,))])
+    digest = hashlib.sha256(repr([command, *kept]).encode()).hexdigest()
+    return str(Path("multirun", f"{_file_name(name)}-{digest[:6]}").absolute())
+
+
+def job_name(keys: str, *, _root_: DictConfig) -> str:
+    """The folder of a sweep's job: what differs and six digits of its experiment's hash.
+
+    A folder of the same experiment that stands there under another name, from a sweep over other keys, is taken up;
+    where its photos have changed since it finished, there is a new one.
+    """
+    cfg = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
+    experiment, photos = runs.config_hash(cfg), ""
+    digits = experiment[:6]
+    with suppress(OSError):
+        for folder in sorted(Path(_root_.hydra.sweep.dir).glob(f"*-{digits}")):
+            if runs.read_owner(folder) == experiment:
+                photos = other_photos(folder, cfg)
+                if not photos:
+                    return folder.name
+    values = dict(word.lstrip("+").split("=", 1) for word in _root_.hydra.overrides.task if "=" in word)
+    differing = [f"{key.rpartition('.')[2]}={values[key]}" for key in keys.split(",") if key in values]
+    if photos:
+        differing.insert(0, f"photos={photos[:6]}")
+    return f"{_file_name(','.join(differing) or 'job')}-{digits}"
+
+
+def other_photos(folder: Path, cfg: DictConfig) -> str:
+    """The fingerprint of the photos there are now; empty where the finished run in the folder had it, or none is."""
+    if "cache_dir" not in (cfg.get("data") or ()):  # drawn faces
+        return ""
+    try:
+        result = runs.read_result(folder)
+        now = fingerprint_now(json.dumps(runs.to_plain(cfg.data) | {"download": False})) if result else ""
+    except UsageError:  # they cannot be had, and nothing compared
+        return ""
+    return now if result and now != result["data"]["fingerprint"] else ""
+
+
+@cache
+def fingerprint_now(data: str) -> str:
+    """The fingerprint of the faces that the config's keys of `data`, as JSON, give.
+
+    Raises:
+        UsageError: they give none.
+    """
+    with configuring():
+        keys = json.loads(data)
+        source = get_object(keys["_target_"])
+        return str(source(**{key: keys[key] for key in inspect.signature(source).parameters}).load().fingerprint)
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.,=-]+", "-", text)[:LONGEST_NAME].strip("-.")
+
+
+def count_jobs(config: DictConfig) -> int:
+    """How many jobs a multirun of this config has; 0 where its words do not show it, as `model=glob(*)`."""
+    params = (config.hydra.sweeper.get("params") or {}).items()
+    words = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in params)]
+    try:
+        return math.prod(len(list(override.sweep_string_iterator())) for override in swept(words))
+    except HydraException:
+        return 0
+
+
+# Cached in the config, which launchers carry to their workers: there, what was typed is not known.
+OmegaConf.register_new_resolver("swept_keys", swept_keys, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("sweep_dir", sweep_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)

@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
 def report(cfg: DictConfig) -> dict[str, str]:
     """Write the report that `conf/report/report.yaml` describes; returns its `text` for a terminal."""
     places = [cli.as_typed(place) for place in (cfg.sweep if isinstance(cfg.sweep, ListConfig) else [cfg.sweep])]
-    return {"text": write_report(places, str(cfg.metric), cfg.out, cfg.monitor, cfg.monitor_mode)}
+    return {"text": write_report(places, str(cfg.metric), cfg.out, cfg.monitor)}
 
 
 def write_report(
@@ -32,7 +32,6 @@ def write_report(
     metric: str,
     out: str | Path | None = None,
     monitor: str | None = None,
-    monitor_mode: str | None = None,
 ) -> str:
     """Compare the runs found in some places and write report.html and CSV files.
 
@@ -41,7 +40,6 @@ def write_report(
         metric: what is compared, such as `test/accuracy`.
         out: the report's folder; by default `report` in the one place given.
         monitor: the validation metric that chooses the best configuration; by default what all runs watched.
-        monitor_mode: `min` or `max`.
 
     Returns:
         The tables for a terminal.
@@ -55,7 +53,7 @@ def write_report(
     from lfw_seq.reports.figures import pictures
     from lfw_seq.reports.read import read
 
-    made = compare(read(places), metric, monitor, monitor_mode)
+    made = compare(read(places), metric, monitor)
     folder, title, lead, shown = (
         _folder(places, out),
         tables.title(made),

@@ -168,7 +168,7 @@ report                        | sweep=nowhere | sweep=file | sweep=loop | sweep=
 report                        | sweep=empty -> no finished run in or under it | sweep=ru* -> sweep=ru\\*: needs out=FOLDER | sweep=run/result.json
 report                        | metric=foo -> metric=foo: no run has it; expected one of .*majority_rate, predicted_classes, .*test/accuracy
 report                        | metric=null -> no run has it; expected | monitor=foo -> monitor=foo: no run has it; expected one of val/accuracy, .*val/loss
-report                        | monitor_mode=abc -> monitor_mode=abc: expected one of min, max | metirc=x -> metirc: no such key; did you mean metric\\?
+report                        | monitor_mode=abc -> monitor_mode: no such key | metirc=x -> metirc: no such key; did you mean metric\\?
 report                        | out=file -> out=file: File exists | out=/proc/x -> out=/proc/x: | nothing=1 -> no such
 report                        | sweep=bad -> sweep=bad: no finished run | traceback=abc
 baselines                     | baseline=abc | baseline=null | baseline=svm -> svm.components=150: expected at most

@@ -116,7 +116,7 @@ def test_the_best_is_chosen_by_validation_never_by_test(tmp_path: Path) -> None:
     assert "1 of 3 configurations were validated on their test images: too good, and not ranked." in text
     made = compared(tmp_path / "a", monitor="val/accuracy")
     assert (made.mode, made.label(made.ranked[0])) == ("max", "hidden_size=8")
-    told = {"monitor": "val/accuracy", "monitor_mode": None}  # without a mode, the metric's name decides
+    told = {"monitor": "val/accuracy", "monitor_mode": "max"}
     made = sweep(tmp_path / "b", (0.5, {**told, "model__cell": "e"}), (0.9, {**told, "model__cell": "f"}))
     assert (made.mode, made.label(made.ranked[0])) == ("max", "cell=f")
 

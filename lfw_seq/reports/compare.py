@@ -3,13 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from lfw_seq.cli import UsageError
-from lfw_seq.parts import check_value
 from lfw_seq.reports.group import ABSENT, group, levels, short
 from lfw_seq.reports.read import Runs, Skipped
 from lfw_seq.reports.significance import estimate, holm
@@ -26,7 +24,7 @@ class Comparison:
 
     metric: str  # what is compared
     monitor: str | None  # the validation metric that ranks; None where the runs watched different ones
-    mode: str  # min or max, of monitor
+    mode: str  # whether monitor is better at its min or its max
     runs: pd.DataFrame  # number of the configuration, facts and metrics of each run that counts
     settings: pd.DataFrame  # text of each swept key
     decided: dict[str, list[str]]  # for each swept key, other keys that its value decides
@@ -54,20 +52,20 @@ class Comparison:
         return " ".join(f"{name}={short(value)}" for name, value in values if value != ABSENT) or "all runs"
 
 
-def compare(found: Runs, metric: str, monitor: str | None = None, mode: str | None = None) -> Comparison:
+def compare(found: Runs, metric: str, monitor: str | None = None) -> Comparison:
     """Compare the runs that have a metric.
 
     Args:
         found: what was read.
         metric: such as `test/accuracy`.
         monitor: the validation metric that ranks; by default what all runs watched.
-        mode: `min` or `max`; by default the runs' own, else by the metric's name.
 
     Raises:
-        UsageError: no run has `metric` or `monitor`, or `mode` is neither min nor max.
+        UsageError: no run has `metric` or `monitor`.
     """
     _check_metric("metric", metric, found.metrics)
-    monitor, mode = _choose_monitor(found, monitor, mode)
+    monitor = _choose_monitor(found, monitor)
+    mode = "min" if str(monitor).endswith("loss") else "max"
     has = found.metrics[metric].notna()
     of_run, settings, decided = group(found.facts[has], found.config[has], found.choices[has])
     runs = pd.concat([of_run, found.facts, found.metrics], axis=1, join="inner")
@@ -87,17 +85,13 @@ def _check_metric(key: str, name: str, known: Collection[str]) -> None:
         raise UsageError(f"{key}={name}: no run has it; expected one of {', '.join(names)}")
 
 
-def _choose_monitor(found: Runs, monitor: str | None, mode: str | None) -> tuple[str | None, str]:
-    """The validation metric that ranks, and its mode."""
-    check_value("monitor_mode", mode, Literal["min", "max"] | None)
+def _choose_monitor(found: Runs, monitor: str | None) -> str | None:
+    """The validation metric that ranks."""
     if monitor is not None:
         _check_metric("monitor", monitor, [name for name in found.metrics if name.startswith("val/")])
-    else:
-        watched = found.config.reindex(columns=["monitor", "monitor_mode"]).dropna(how="all").drop_duplicates()
-        if len(watched) == 1 and str(watched.iloc[0, 0]).startswith("val/"):
-            monitor, own = watched.iloc[0]
-            mode = mode or (own if own in ("min", "max") else None)
-    return monitor, mode or ("min" if str(monitor).endswith("loss") else "max")
+        return monitor
+    watched = found.config.reindex(columns=["monitor"])["monitor"].dropna().unique()
+    return str(watched[0]) if len(watched) == 1 and watched[0].startswith("val/") else None
 
 
 def _summarize(runs: pd.DataFrame, metric: str, monitor: str | None) -> pd.DataFrame:

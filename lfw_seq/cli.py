@@ -50,18 +50,19 @@ def describe(error: BaseException) -> str:
         groups = [word for word in odd if (CONF / word.partition("=")[0]).is_dir()]
         text = f"{' '.join(groups) or error}: expected one of its choices; --help lists them"
     elif isinstance(error, OSError) and error.strerror:
-        text = f"{_typed_path(error.filename)}: {error.strerror}" if error.filename else error.strerror
+        text = _describe_path(error)
     else:
         text = str(error) if isinstance(error, ValueError | RunError) else f"{kind}: {error}" if str(error) else kind
     return " ".join(text.split())
 
 
-def _typed_path(path: object) -> str:
-    """A path with the key that it was typed for, where it was."""
+def _describe_path(error: OSError) -> str:
+    """A path that cannot be read or written; where it was typed, or a folder around it, with the key."""
     for key, _, value in (word.partition("=") for word in sys.argv[1:]):
-        if key in ("hydra.run.dir", "hydra.sweep.dir") and str(path) == value.strip("'"):
-            return f"{key}={path}: expected a folder that can be written"
-    return str(path)
+        place = value.strip("'")
+        if key in ("out", "hydra.run.dir", "hydra.sweep.dir") and Path(str(error.filename)).is_relative_to(place):
+            return f"{key}={place}: cannot be written ({error.strerror}); expected another place"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
 def printable(text: str) -> str:

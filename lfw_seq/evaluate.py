@@ -39,7 +39,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         What evaluation.json holds, and `lines` for a terminal.
 
     Raises:
-        UsageError: no such run, no such images, a checkpoint that is refused, or a folder that cannot be written.
+        UsageError: no such run, no such images, or a checkpoint that is refused.
+        OSError: a file that cannot be written.
     """
     check_keys(cfg, {"mistakes": Natural, "photos": bool})
     import numpy as np
@@ -64,21 +65,18 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     out = Path(str(cfg.out)).expanduser() if cfg.out else found.folder / found.kind
     parts = sections(runs, drawn, cfg.mistakes, cfg.photos)
     html = page.render(*text.describe(found), learning_curve(runs), parts)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probabilities = found.probabilities.tolist()
-        write_text(out / PREDICTIONS, predictions_csv(found.files, found.truth.tolist(), probabilities, found.names))
-        for name, table in csv_tables(found, card).items():
-            write_text(out / f"{name}.csv", page.as_csv(table))
-        for name, picture in drawn.items():
-            write_bytes(out / f"{name}.png", picture.png)
-        if found.people is not None:
-            np.savez(states := io.BytesIO(), **found.people._asdict())
-            write_bytes(out / STATES, states.getvalue())
-        write_text(out / "report.html", html)
-        write_json(out / EVALUATION, card)
-    except OSError as error:
-        raise UsageError(f"out={out}: cannot be written ({error.strerror}); choose another folder with out=") from error
+    out.mkdir(parents=True, exist_ok=True)
+    probabilities = found.probabilities.tolist()
+    write_text(out / PREDICTIONS, predictions_csv(found.files, found.truth.tolist(), probabilities, found.names))
+    for name, table in csv_tables(found, card).items():
+        write_text(out / f"{name}.csv", page.as_csv(table))
+    for name, picture in drawn.items():
+        write_bytes(out / f"{name}.png", picture.png)
+    if found.people is not None:
+        np.savez(states := io.BytesIO(), **found.people._asdict())
+        write_bytes(out / STATES, states.getvalue())
+    write_text(out / "report.html", html)
+    write_json(out / EVALUATION, card)
     return {**card, "lines": [*text.lines(runs), f"  in {out / 'report.html'}"]}
 
 

@@ -47,7 +47,8 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
         The predictions, as printed with `format=json`, and the images that could not be read.
 
     Raises:
-        UsageError: no such run, no image, a checkpoint that is refused, or a file that cannot be written.
+        UsageError: no such run, no image, or a checkpoint that is refused.
+        OSError: a file that cannot be written.
     """
     formats: dict[str, Callable[[Sequence[Prediction]], str]] = {"table": as_table, "csv": as_csv, "json": as_json}
     known = {"format": Literal["table", "csv", "json"], "top_k": Count, "batch_size": Count, "threads": Threads | None}
@@ -76,10 +77,7 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
             name = top[0]["person"] if named else UNKNOWN
             predictions.append({"file": file, "predicted": name, "top": top})
     text = formats[cfg.format](predictions)
-    try:
-        sys.stdout.write(text) if cfg.out is None else write_text(Path(str(cfg.out)).expanduser(), text)
-    except OSError as error:
-        raise UsageError(f"out={cfg.out}: cannot be written ({error.strerror}); choose another file") from error
+    sys.stdout.write(text) if cfg.out is None else write_text(Path(str(cfg.out)).expanduser(), text)
     unknown = sum(prediction["predicted"] == UNKNOWN for prediction in predictions)
     summary = f"{len(predictions):,} images" + f", {unknown:,} of them {UNKNOWN}" * (cfg.fpir is not None)
     summary += f"; {len(unreadable):,} could not be read" * bool(unreadable)

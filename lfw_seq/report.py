@@ -45,7 +45,8 @@ def write_report(
         The tables for a terminal.
 
     Raises:
-        UsageError: no run is there, a value is wrong, or the report cannot be written.
+        UsageError: no run is there, or a value is wrong.
+        OSError: the report cannot be written.
     """
     from lfw_seq.evaluation import page
     from lfw_seq.reports import tables
@@ -68,12 +69,9 @@ def write_report(
         sections.append(page.Section(heading, [], [tables.head(table, PAGE_ROWS)], drawn.get(heading, [])))
     texts = {name: page.as_csv(table) for name, table in tables.csv_tables(made).items()}
     texts["report.html"] = page.render(title, card, [], sections)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in texts.items():
-            write_text(folder / name, content.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    except OSError as error:
-        raise UsageError(f"out={folder}: {error.strerror}; choose another folder with out=...") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in texts.items():
+        write_text(folder / name, content.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     cut = {heading: tables.head(table, TERMINAL_ROWS) for heading, table in shown.items() if heading != "Runs"}
     parts = [
         f"{heading}\n{table.cells.to_string(index=False)}\n{table.note}".rstrip() for heading, table in cut.items()

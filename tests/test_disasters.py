@@ -44,7 +44,7 @@ def test_a_full_disk_fails_jobs_by_name_and_with_room_the_sweep_goes_on(tmp_path
     assert "status 1" in full
     named = dict(re.findall(r"^  (\S+-[0-9a-f]{6})  (.*)$", full, flags=re.MULTILINE))
     assert named, full
-    assert all(why.endswith("No space left on device") for why in named.values()), named
+    assert all("No space left on device" in why for why in named.values()), named
     assert f"{3 - len(named)} finished, {len(named)} not" in full
     assert room.count("finished before") == 3 - len(named)
     assert room.splitlines()[-3:] == [f"3 finished, 0 not, in {tmp_path / 'sweep'}", "status 0", "3"]
@@ -77,12 +77,11 @@ def test_on_a_full_disk_each_command_ends_in_one_line_and_old_files_are_whole(ru
         cat disk/old disk/report/report.html; ls -A disk disk/report | grep -v run
     """
     said, full = in_own_mounts(script, tmp_path).splitlines(), "No space left on device"
-    assert re.fullmatch(rf"error: {tmp_path}/disk/run/checkpoints/(best|last)\.ckpt: {full}", said[0])
-    assert said[1:] == [
-        "2",
-        *(f"error: hydra.run.dir={tmp_path}/disk/run: expected a folder that can be written: {full}", "2"),
-        *(f"error: out=disk/old: cannot be written ({full}); choose another file", "2") * 2,
-        *(f"error: out=disk/report: {full}; choose another folder with out=...", "2"),
+    why = f"cannot be written ({full}); expected another place"
+    assert said == [
+        *(f"error: hydra.run.dir={tmp_path}/disk/run: {why}", "2") * 2,
+        *(f"error: out=disk/old: {why}", "2") * 2,
+        *(f"error: out=disk/report: {why}", "2"),
         *("old", "old", "disk:", "old", "report", "zeros", "", "disk/report:", "report.html"),
     ]
 
@@ -93,9 +92,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         mount -t tmpfs -o ro tmpfs fixed
         $train hydra.sweep.dir=fixed/sweep; echo "status $?"
     """
-    where = f"hydra.sweep.dir={tmp_path / 'fixed' / 'sweep'}: expected a folder that can be written"
+    where = f"hydra.sweep.dir={tmp_path / 'fixed' / 'sweep'}: cannot be written"
     said = in_own_mounts(script, tmp_path).splitlines()
-    assert said == [f"error: {where}: Read-only file system", "status 2"]
+    assert said == [f"error: {where} (Read-only file system); expected another place", "status 2"]
 
 
 def wait_for_epochs(sweep: Path, process: subprocess.Popen[str]) -> Path:

@@ -160,7 +160,7 @@ predict                       | run=nowhere | run=null | images=nowhere -> image
 predict                       | images=empty -> images=empty: no image there; expected | images=null -> no image there
 predict                       | format=abc | format=null | top_k=0 | top_k=abc | batch_size=0 | device=abc | threads=0
 predict                       | fpir=0.05 -> fpir=0.05: no threshold for it | fpir=abc -> fpir=abc: no threshold | threads=100000
-predict                       | out=file/x -> out=file/x: cannot be written \\(.*\\); choose another file | out=faces -> cannot be written | nothing=1 -> no such
+predict                       | out=file/x -> out=file/x: cannot be written \\(.*\\); expected another place | out=faces -> cannot be written | nothing=1 -> no such
 predict                       | run=torn -> best.ckpt: damaged | traceback=5
 export                        | run=nowhere | run=null | format=abc -> format=abc: expected one of onnx, torch | format=null | data.download=abc | nothing=1 -> no such key
 export                        | run=torn -> best.ckpt: damaged | out=file/x -> out=file/x: cannot be written
@@ -169,7 +169,7 @@ report                        | sweep=empty -> no finished run in or under it | 
 report                        | metric=foo -> metric=foo: no run has it; expected one of .*majority_rate, predicted_classes, .*test/accuracy
 report                        | metric=null -> no run has it; expected | monitor=foo -> monitor=foo: no run has it; expected one of val/accuracy, .*val/loss
 report                        | monitor_mode=abc -> monitor_mode: no such key | metirc=x -> metirc: no such key; did you mean metric\\?
-report                        | out=file -> out=file: File exists | out=/proc/x -> out=/proc/x: | nothing=1 -> no such
+report                        | out=file -> out=file: cannot be written | out=/proc/x -> out=/proc/x: | nothing=1 -> no such
 report                        | sweep=bad -> sweep=bad: no finished run | traceback=abc
 baselines                     | baseline=abc | baseline=null | baseline=svm -> svm.components=150: expected at most
 baselines baseline=svm        | svm.components=0 | svm.components=abc | svm.C=abc | svm=null | svm.seed=abc

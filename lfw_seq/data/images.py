@@ -22,17 +22,15 @@ def person_files(root: Path, least: int) -> list[str]:
     listed: `read_image` refuses it.
 
     Raises:
-        UsageError: nobody has as many, a folder cannot be read, or a name is not text.
+        UsageError: nobody has as many, or a name is not text.
+        OSError: a folder cannot be read.
     """
     files: list[str] = []
-    try:
-        for person in sorted(filter(is_folder, root.iterdir())):
-            photos = [path for path in sorted(person.iterdir()) if path.suffix.lower() in SUFFIXES]
-            photos = [path for path in photos if not is_folder(path) and not path.name.startswith(".")]
-            if len(photos) >= least and not person.name.startswith("."):
-                files += [f"{person.name}/{path.name}" for path in photos]
-    except OSError as error:
-        raise UsageError(f"{error.filename}: cannot be read ({error.strerror}); expected a folder of images") from error
+    for person in sorted(filter(is_folder, root.iterdir())):
+        photos = [path for path in sorted(person.iterdir()) if path.suffix.lower() in SUFFIXES]
+        photos = [path for path in photos if not is_folder(path) and not path.name.startswith(".")]
+        if len(photos) >= least and not person.name.startswith("."):
+            files += [f"{person.name}/{path.name}" for path in photos]
     if not files:
         raise UsageError(
             f"{root}: nobody has data.min_faces_per_person={least} or more images ({', '.join(SUFFIXES)}); "

@@ -201,7 +201,8 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
                 os.fsync(file.fileno())
         draft.replace(path)
     except BaseException as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # where there is no folder, there is no draft
+            draft.unlink()
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

@@ -95,20 +95,16 @@ def configuring(key: str = "") -> Iterator[None]:
 def name_key(key: str, text: str) -> str:
     """A message that begins with the key and the value at fault, as far as they are known.
 
-    A constructor knows the name of its argument, not where in the config it stands: `model.hidden_size=0` becomes
-    `model.reader.hidden_size=0` where that was typed.
+    A library's constructor knows the name of its argument, not where in the config it stands.
     """
-    words, named = typed(key) if key else [], []
+    if key in text or text.startswith(tuple(f"{word}:" for word in sys.argv[1:])):
+        return text
+    words, named = typed(key), []
     for word in words:
         name, _, value = word.partition("=")
-        name = name.rpartition(".")[2]
-        head = text.partition(": ")[0]
-        if head == f"{name}={value}" or (head.startswith(f"{key}.") and head.endswith(f".{name}={value}")):
-            return word + text[text.index(": ") :]
-        if re.search(rf"(?<![\w.])({re.escape(name)}|{re.escape(value)})(?![\w.])", text):
+        if re.search(rf"(?<![\w.])({re.escape(name.rpartition('.')[2])}|{re.escape(value)})(?![\w.])", text):
             named.append(word)
-    complete = key in text or text.startswith(tuple(f"{word}:" for word in sys.argv[1:]))
-    return text if complete else f"{' '.join(named or words) or key}: {text}"
+    return f"{' '.join(named or words) or key}: {text}"
 
 
 def as_typed(value: object) -> str:

@@ -165,7 +165,7 @@ class ResidualStack(nn.Module):
 def convolutions(kind: type[nn.Conv1d | nn.Conv2d], channels: list[int], kernel: int) -> nn.Sequential:
     """Layers of a convolution, batch norm, pooling by two and ReLU, from one channel to `channels[-1]`."""
     if not channels or len(channels) > 8:
-        raise UsageError(f"model.channels={channels}: expected one to eight whole numbers")
+        raise UsageError(f"channels={channels}: expected one to eight whole numbers")
     norm, pool = (nn.BatchNorm1d, nn.MaxPool1d) if kind is nn.Conv1d else (nn.BatchNorm2d, nn.MaxPool2d)
     layers: list[nn.Module] = []
     for before, after in pairwise([1, *channels]):

@@ -33,18 +33,9 @@ KEYS = {
     "refit": bool,
     "fail_fast": bool,
 }
-LEARNED = (  # attributes of scikit-learn's fitted steps
-    "class_prior_",
-    "mean_",
-    "scale_",
-    "components_",
-    "explained_variance_",
-    "normalization_",
-    "coef_",
-    "support_vectors_",
-    "dual_coef_",
-    "intercept_",
-)
+# attributes of scikit-learn's fitted steps
+LEARNED: tuple[str, ...] = ("class_prior_", "mean_", "scale_", "components_", "explained_variance_")
+LEARNED += ("normalization_", "coef_", "support_vectors_", "dual_coef_", "intercept_")
 
 
 @hydra.main(config_path=str(cli.CONF), config_name="baselines", version_base="1.3")

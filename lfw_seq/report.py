@@ -55,12 +55,8 @@ def write_report(
     from lfw_seq.reports.read import read
 
     made = compare(read(places), metric, monitor)
-    folder, title, lead, shown = (
-        _folder(places, out),
-        tables.title(made),
-        tables.sentences(made),
-        tables.all_tables(made),
-    )
+    folder, title = _folder(places, out), tables.title(made)
+    lead, shown = tables.sentences(made), tables.all_tables(made)
     drawn = pictures(made)
     found = {name: made.runs[fact].dropna().unique() for name, fact in CARD.items()}
     card = {"compared": made.metric} | {name: tables.some(values) for name, values in found.items() if len(values)}

@@ -5,7 +5,6 @@ import fcntl
 import hashlib
 import io
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,18 +21,8 @@ RESULT = "result.json"
 LOCK = ".lock"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 # Keys that change no number: where a run lies, how it is displayed, and where its photos are fetched and kept.
-NOT_HASHED = (
-    "run_dir",
-    "traceback",
-    "task_name",
-    "tags",
-    "fail_fast",
-    "substitute_data",
-    "display",
-    "logger",
-    "data.cache_dir",
-    "data.download",
-)
+NOT_HASHED: tuple[str, ...] = ("run_dir", "traceback", "task_name", "tags", "fail_fast", "substitute_data")
+NOT_HASHED += ("display", "logger", "data.cache_dir", "data.download")
 NOT_HASHED_AS = {"train": True, "test": True, "ckpt_path": None}  # nor these, with these values
 
 
@@ -218,15 +207,8 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write JSON whole; numbers that are not finite become null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    write_text(path, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
 
 
 def save_config(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None:

@@ -20,10 +20,9 @@ from lfw_seq.models.predictor import Predictor
 from lfw_seq.parts import build_part, to_plain
 from lfw_seq.train import train
 from lfw_seq.training.build import build_classifier
-from lfw_seq.training.callbacks.average import WeightAverage
 from lfw_seq.training.callbacks.core import Resume
 from lfw_seq.training.classifier import Classifier
-from lfw_seq.training.optimizers import adamw, cosine
+from lfw_seq.training.optimizers import WeightAverage, adamw, cosine
 
 from .conftest import SMALL, Compose, batches, plain_trainer
 

@@ -19,9 +19,9 @@ from lfw_seq.models.predictor import Predictor
 from lfw_seq.parts import Positive, build_part, check_value, to_plain
 from lfw_seq.runs import record
 from lfw_seq.runs.archive import FORMAT
-from lfw_seq.training.callbacks.average import WeightAverage
 from lfw_seq.training.callbacks.core import CheckpointFiles
 from lfw_seq.training.classifier import Classifier
+from lfw_seq.training.optimizers import WeightAverage
 from lfw_seq.training.tensorboard import EpochLogger
 
 log = logging.getLogger(__name__)

@@ -1,11 +1,14 @@
-"""Optimizers and learning-rate schedules that torch lacks."""
+"""Optimizers, learning-rate schedules and an average of the weights that torch and Lightning lack."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lfw_seq.parts import NotNegative, Share
 
@@ -38,3 +41,26 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: Share, final: Share) 
         return final + (1 - final) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
     return LambdaLR(optimizer, share)
+
+
+class WeightAverage(WeightAveraging):
+    """Validate, keep and test the average of the weights over the optimizer's steps (Polyak and Juditsky, 1992).
+
+    The average follows faster at the start, decay = min(decay, (1 + n) / (10 + n)) at step n, as TensorFlow's.
+
+    Args:
+        decay: share of the average that a step leaves, in [0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(use_buffers=True, multi_avg_fn=warm_average(decay))
+
+
+def warm_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """An averaging function for torch's AveragedModel, which copies the weights at step 1."""
+
+    def average(averages: Any, weights: Any, averaged: Any) -> None:
+        n = int(averaged) + 1
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, averaged)
+
+    return average

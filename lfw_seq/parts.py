@@ -129,7 +129,7 @@ def check_value(key: str, value: object, kind: Any) -> None:
 def check_keys(cfg: DictConfig, kinds: Mapping[str, Any]) -> None:
     """Raise UsageError for the first key of a command, dotted, whose value has not its type; missing ones are null."""
     for key, kind in kinds.items():
-        check_value(key, OmegaConf.select(cfg, key), kind)
+        check_value(key, to_plain(OmegaConf.select(cfg, key)), kind)
 
 
 def fits(value: object, kind: Any) -> bool:

@@ -79,11 +79,11 @@ train augment=faces           | augment.mirror=2 | augment.mirror=abc | augment.
 train augment=faces           | augment.rotation=181 | +augment.foo=1
 train                         | loss=null | loss.label_smoothing=1 | loss.label_smoothing=nan | loss.label_smoothing=abc
 train                         | loss.class_weights=abc | loss.class_weights=5 | loss.class_weights=[1,2] -> expected 3 numbers
-train                         | loss.class_weights=[1,2,nan] -> loss.class_weights=nan: expected | average_decay=1
-train                         | loss.class_weights=[1,2,inf] -> loss.class_weights=inf: expected | average_decay=abc
-train                         | loss.class_weights=[1,2,a] -> loss.class_weights=a: expected | average_decay=nan
-train                         | loss.class_weights=[1,2,[3]] -> loss.class_weights=\\[3\\]: expected
-train                         | loss.class_weights=[1,2,0] -> loss.class_weights=0: expected | logger=null | display=null
+train                         | loss.class_weights=[1,2,nan] | average_decay=1
+train                         | loss.class_weights=[1,2,inf] | average_decay=abc
+train                         | loss.class_weights=[1,2,a] | average_decay=nan
+train                         | loss.class_weights=[1,2,[3]]
+train                         | loss.class_weights=[1,2,0] | logger=null | display=null
 train                         | callbacks=null | callbacks=5 | callbacks=[core,nothing] -> callbacks=nothing: no such choice; expected
 train                         | callbacks.plateau.mode=foo | callbacks.plateau.factor=2 | callbacks.plateau.patience=0
 train                         | callbacks.plateau.min_delta=abc | callbacks.plateau.min_lr=abc | callbacks.plateau.min_lr=nan

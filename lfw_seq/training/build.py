@@ -16,7 +16,7 @@ from lfw_seq.cli import UsageError, as_typed, configuring
 from lfw_seq.data.module import FaceRows
 from lfw_seq.evaluation.summary import count_parameters
 from lfw_seq.models.predictor import Predictor
-from lfw_seq.parts import Positive, build_part, check_value, to_plain
+from lfw_seq.parts import build_part, to_plain
 from lfw_seq.runs import record
 from lfw_seq.runs.archive import FORMAT
 from lfw_seq.training.callbacks.core import CheckpointFiles
@@ -138,14 +138,10 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
 
 def class_weights(cfg: DictConfig, data: FaceRows) -> list[float] | None:
     """Weights of people in the training loss; "balanced" is N / (C x count), scikit-learn's rule."""
-    weights: Any = to_plain(cfg.loss.class_weights)
     counts = data.class_counts("train")
-    if weights == "balanced":
+    if cfg.loss.class_weights == "balanced":
         return [sum(counts) / (len(counts) * count) for count in counts]
-    if not isinstance(weights, list | None):
-        raise UsageError(f"loss.class_weights={weights}: expected null, balanced or a list of numbers")
-    for weight in weights or ():
-        check_value("loss.class_weights", weight, Positive)
+    weights: list[float] | None = to_plain(cfg.loss.class_weights)
     if weights is not None and len(weights) != len(counts):
         raise UsageError(f"loss.class_weights={as_typed(weights)}: expected {len(counts)} numbers, one a person")
     return weights
@@ -162,11 +158,7 @@ def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callba
     Raises:
         UsageError: a value that its constructor refuses.
     """
-    callbacks, loggers = [], []
-    for group in ("callbacks", "display"):
-        callbacks += [
-            build_part(f"{group}.{key}", node, Callback) for key, node in cfg[group].items() if node is not None
-        ]
+    callbacks, loggers = [*build_callbacks(cfg, "callbacks"), *build_callbacks(cfg, "display")], []
     if cfg.average_decay is not None:
         callbacks.append(WeightAverage(cfg.average_decay))
     for key, node in ((key, node) for key, node in cfg.logger.items() if node is not None):
@@ -180,15 +172,19 @@ def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callba
     return trainer
 
 
+def build_callbacks(cfg: DictConfig, group: str) -> list[Callback]:
+    """The callbacks of a group, but those that are null."""
+    return [build_part(f"{group}.{key}", node, Callback) for key, node in cfg[group].items() if node is not None]
+
+
 def build_tester(cfg: DictConfig, trainer: Trainer) -> Trainer:
     """A Trainer of one process that validates and tests what `trainer` has trained, and displays it."""
-    shown = [build_part(f"display.{key}", node, Callback) for key, node in cfg.display.items() if node is not None]
     alone = {"devices": 1, "strategy": "auto", "profiler": None, "enable_progress_bar": False}
     node = {**to_plain(cfg.trainer), **alone, "enable_checkpointing": False}
     loggers = [logger for logger in trainer.loggers if isinstance(logger, EpochLogger)]  # for others see log_result
     for logger in loggers:
         logger.fitted = True  # also where train=false
-    tester: Trainer = build_part("trainer", node, Trainer, callbacks=shown, logger=loggers)
+    tester: Trainer = build_part("trainer", node, Trainer, callbacks=build_callbacks(cfg, "display"), logger=loggers)
     return tester
 
 

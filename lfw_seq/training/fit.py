@@ -36,6 +36,7 @@ KEYS: dict[str, Any] = {  # which no constructor of ours takes
     "monitor_mode": Mode,
     "average_decay": Share | None,
     "loss.label_smoothing": Share,
+    "loss.class_weights": Literal["balanced"] | list[Positive] | None,
     "trainer.max_epochs": Count,
     "trainer.accumulate_grad_batches": Count | None,
     "trainer.gradient_clip_val": NotNegative | None,

@@ -25,7 +25,6 @@ METADATA = "lfw_seq"  # the key of a checkpoint
 FORMAT = 2
 MOST_PICKLE = 2**25  # bytes of all that is no tensor
 MOST_NODES = 100_000  # values in it
-MOST = 2**17  # of a whole number in it, but of a seed
 ALLOWED = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
 
 
@@ -130,7 +129,7 @@ def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str
             raise UsageError(f"{key}.{name!s:.100}: refused; {kind.__name__} takes no such value from a file")
         if isinstance(value, dict):
             arguments[name] = construct(f"{key}.{name}", value, package)
-        elif not fits(value, hints[name]) or (isinstance(value, int) and value > MOST and name != "seed"):
+        elif not fits(value, hints[name]):
             raise UsageError(f"{key}.{name}={value!r:.100}: refused; expected {in_words(hints[name])}")
         else:
             arguments[name] = value

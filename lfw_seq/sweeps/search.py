@@ -18,12 +18,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from lfw_seq.cli import UsageError, as_typed, configuring, stop
+from lfw_seq.cli import UsageError, configuring, describe, stop
 from lfw_seq.data.batches import derive_seed
-from lfw_seq.parts import Natural, Seed, check_arguments, check_value, fits, to_plain
+from lfw_seq.parts import Natural, Seed, check_arguments, check_keys, check_value, fits, to_plain
 
 JOURNAL = "optuna.journal"
 STUDY = "search"
+KEYS = {"search.space": Mapping, "search.seed": Seed, "search.n_startup_trials": Natural}
+KEYS |= {"search.prune_startup_trials": Natural, "search.prune_warmup_epochs": Natural}
 
 
 def distributions(space: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistribution]:
@@ -60,16 +62,12 @@ def check_search(cfg: DictConfig) -> None:
     Raises:
         UsageError: a value out of range, or a key in its space that the config has not.
     """
-    with configuring("search"):
-        if not isinstance(space := cfg.search.space, DictConfig):
-            raise UsageError(f"search.space={as_typed(space)}: expected keys with a list or a range")
-        for name in ("seed", "n_startup_trials", "prune_startup_trials", "prune_warmup_epochs"):
-            check_value(f"search.{name}", cfg.search[name], Seed)
-        for key in distributions(to_plain(space)):
-            group, _, name = key.rpartition(".")
-            node = OmegaConf.select(cfg, group) if group else cfg
-            if not isinstance(node, DictConfig) or name not in node:
-                raise UsageError(f"search.space.{key}: no such key; expected one of the config")
+    check_keys(cfg, KEYS)
+    for key in distributions(to_plain(cfg.search.space)):
+        group, _, name = key.rpartition(".")
+        node = OmegaConf.select(cfg, group) if group else cfg
+        if not isinstance(node, DictConfig) or name not in node:
+            raise UsageError(f"search.space.{key}: no such key; expected one of the config")
 
 
 def load_study(folder: Path, search: Mapping[str, Any], mode: str, seed: int) -> optuna.Study:
@@ -166,8 +164,8 @@ class SearchSummary(HydraCallback):
         """Before any job; Hydra would only warn of an exception."""
         try:
             check_search(config)
-        except UsageError as error:
-            stop(str(error))
+        except Exception as error:
+            stop(describe(error))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """After the last job."""

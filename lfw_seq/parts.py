@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from lfw_seq.cli import UsageError, as_typed, configuring
 
 LONGEST = 10_000  # of a list or a text
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+WORDS |= {type(None): "null", Callable: "a _target_ and its arguments"}
 WORDS |= {Mapping: "keys below it; --cfg job prints them"}
 
 
@@ -176,4 +177,4 @@ def in_words(kind: Any) -> str:
         return f"one of {', '.join(map(as_typed, parts))}"
     if origin is tuple or (inspect.isclass(origin) and issubclass(list, origin)):
         return f"a list of {', '.join(map(in_words, parts))}"
-    return WORDS.get(kind) or str(getattr(kind, "__name__", kind))
+    return WORDS.get(origin or kind) or str(getattr(kind, "__name__", kind))

@@ -5,7 +5,6 @@ import functools
 import importlib
 import logging
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -17,9 +16,8 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -48,29 +46,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoded faces go into the test session's own folder."""
     monkeypatch.setenv("LFW_SEQ_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def quick_hydra() -> Iterator[None]:
-    """Spare most of Hydra's time, half a minute over all tests; seen in hydra-core 1.3.8, OmegaConf 2.3.1.
-
-    A command composes its config twice, the first time for hydra.mode, which nothing here sets; and each time it reads
-    its files of YAML in Python.
-    """
-    load = OmegaConf.load
-
-    @functools.cache
-    def dump(path: str, changed: int) -> bytes:
-        return pickle.dumps(load(path))
-
-    def load_again(file: Any) -> Any:
-        path = Path(file if isinstance(file, str | Path) else file.name).absolute()
-        return pickle.loads(dump(str(path), path.stat().st_mtime_ns))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Hydra, "get_mode", lambda *args, **kwargs: None)
-        patch.setattr(OmegaConf, "load", load_again)
-        yield
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lfw_seq.cli import UsageError
 from lfw_seq.report import write_report
 from lfw_seq.reports.compare import Comparison, compare
 from lfw_seq.reports.read import read

@@ -21,7 +21,7 @@ from lfw_seq import CONF
 from lfw_seq.cli import UsageError
 from lfw_seq.data.faces import Faces
 from lfw_seq.runs import folder as runs
-from lfw_seq.sweeps import jobs, names
+from lfw_seq.sweeps import names
 from lfw_seq.train import train
 from lfw_seq.training.callbacks.core import CheckpointFiles
 

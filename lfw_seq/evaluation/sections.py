@@ -91,8 +91,9 @@ def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, ph
         yield Section("Strangers", [setting], figures=taken("open_set"))
     yield mistakes(found, most, photos)
     if (pair := card.get("comparison")) and pair["differing"]:
-        rows = pd.DataFrame(pair["differing"][:MOST_LISTED], columns=["file", "true", "run", "against", "right"])
-        rows.columns = pd.Index(["image", "true person", "this run", "the other run", "right"])
+        rows = pd.DataFrame(pair["differing"][:MOST_LISTED], columns=["true", "run", "against", "right", "file"])
+        rows["right"] = rows["right"].replace({"run": "this run", "against": "the other run"})
+        rows.columns = pd.Index(["true person", "this run", "the other run", "right", "image"])
         note = f"{len(rows)} of {len(pair['differing']):,} images; comparison.csv has all."
         yield Section("Images that the two runs predict differently", tables=[Table(rows, note)])
 

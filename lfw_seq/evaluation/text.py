@@ -75,13 +75,13 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("Brier score", brier, "squared error of the probabilities, from 0 to 2"),
         ("ECE", ece, "expected calibration error, in 15 bins"),
     ]  # fmt: skip
-    for point in (card["open_set"] or {"points": []})["points"]:
+    meaning = (
+        "false negative identification rate, known people missed, and false positive identification rate, strangers "
+        "given a name, at the threshold that other strangers set"
+    )
+    for number, point in enumerate((card["open_set"] or {"points": []})["points"]):
         value = f"{point['fnir']:.3f} (FPIR {point['fpir']:.3f}, threshold {point['threshold']:.3f})"
-        meaning = (
-            "false negative identification rate, known people missed, and false positive identification rate, "
-            "strangers given a name, at the threshold that other strangers set"
-        )
-        rows.append((f"FNIR at FPIR {point['target']:.0%}, by {point['score']}", value, meaning))
+        rows.append((f"FNIR at FPIR {point['target']:.0%}, by {point['score']}", value, "" if number else meaning))
     return rows
 
 

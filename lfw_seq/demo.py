@@ -99,7 +99,7 @@ def serve(
 
     def show(readings: list[Reading], rows: int) -> tuple[Any, str]:
         answers = "\n".join(reading.answer(rows) for reading in readings)
-        return (draw(readings, [rows], PAGE_DPI)[0] if readings else None), answers
+        return (next(draw(readings, [rows], PAGE_DPI)) if readings else None), answers
 
     def another(number: int) -> tuple[str, int]:
         return str(draw_photo(runs[0], number + 7, folder)), number + 7

@@ -116,7 +116,7 @@ def test_figures_graph_projector_and_texts(served: tuple[str, dict[str, Path]]) 
                 assert [sample["step"] for sample in samples] == [2], tag
                 query = samples[-1]["query"]
                 image = Image.open(BytesIO(fetch(address, f"plugin/images/individualImage?{query}")))
-                assert getattr(image, "n_frames", 1) == (50 if tag == "plots/reading" else 1)
+                assert getattr(image, "n_frames", 1) == (25 if tag == "plots/reading" else 1)
                 picture = np.asarray(image.convert("RGB"))
                 assert min(picture.shape[:2]) > 190, tag
                 assert len(np.unique(picture)) > 20, tag  # not a blank one

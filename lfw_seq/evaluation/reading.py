@@ -4,7 +4,7 @@ Shape legend: T rows, F pixels a row, S stops, H and W of a face, C people.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,12 +59,17 @@ def draw_face(prepare: Preprocessing, people: int, seed: int, number: int = 0) -
 
 
 def read(
-    predictor: Predictor, prepare: Preprocessing, names: Sequence[str], face: NDArray[Any], threshold: float = 0.0
+    predictor: Predictor,
+    prepare: Preprocessing,
+    names: Sequence[str],
+    face: NDArray[Any],
+    threshold: float = 0.0,
+    most: int = MOST_STOPS,
 ) -> Reading:
-    """Read a face (H, W) or (H, W, 3) in [0, 1] row by row, and look after each, or after at most `MOST_STOPS`."""
+    """Read a face (H, W) or (H, W, 3) in [0, 1] row by row, and look after each, or after at most so many."""
     rows = torch.from_numpy(prepare.rows(face[None])).to(next(predictor.parameters()))  # (1, T, F)
     steps, fewer = rows.shape[1], getattr(predictor.net, "accepts_fewer_rows", False)
-    stops = np.linspace(1, steps, min(steps, MOST_STOPS)).round().astype(int)
+    stops = np.linspace(1, steps, min(steps, most)).round().astype(int)
     with by_row.inspecting(predictor):
         with torch.no_grad():
             prepared = predictor.prepare(rows)
@@ -81,11 +86,11 @@ def read(
     return Reading(names, seen, row, strength, stops, scores.cpu().numpy(), scaled, threshold)
 
 
-def draw(readings: Sequence[Reading], stops: Sequence[int], dpi: int) -> list[NDArray[np.uint8]]:
+def draw(readings: Sequence[Reading], stops: Sequence[int], dpi: int) -> Iterator[NDArray[np.uint8]]:
     """A picture after each number of rows: one line of plots for each net; what does not change is drawn once."""
     figure, axes = plots(9, 2.7 * len(readings), len(readings), 4, width_ratios=[2, 2, 6, 4])
     figure.set_dpi(dpi)
-    canvas, found = FigureCanvasAgg(figure), []
+    canvas = FigureCanvasAgg(figure)
     updates = [lay_out(reading, *axes[4 * line : 4 * line + 4]) for line, reading in enumerate(readings)]
     canvas.draw()
     still = canvas.copy_from_bbox(figure.bbox)
@@ -93,8 +98,7 @@ def draw(readings: Sequence[Reading], stops: Sequence[int], dpi: int) -> list[ND
         canvas.restore_region(still)
         for artist in (artist for update in updates for artist in update(stop)):
             artist.axes.draw_artist(artist)  # type: ignore[union-attr]
-        found.append(np.array(canvas.buffer_rgba())[:, :, :3])
-    return found
+        yield np.array(canvas.buffer_rgba())[:, :, :3]
 
 
 def lay_out(reading: Reading, seen: Axes, strong: Axes, people: Axes, gates: Axes) -> Callable[[int], list[Artist]]:
@@ -131,8 +135,9 @@ def lay_out(reading: Reading, seen: Axes, strong: Axes, people: Axes, gates: Axe
 
 def animate(readings: Sequence[Reading]) -> bytes:
     """The pictures after all stops as an animated GIF."""
-    found = draw(readings, readings[0].stops.tolist(), DPI)
-    colours, file = Image.fromarray(np.vstack([found[0], found[-1]])).quantize(COLOURS), io.BytesIO()
+    stops, file = readings[0].stops.tolist(), io.BytesIO()
+    found = draw(readings, [stops[len(stops) // 2], *stops], DPI)  # one at a time: all would take 20 MB
+    colours = Image.fromarray(next(found)).quantize(COLOURS)  # half read, it has the colours of all
     start, *frames = (Image.fromarray(picture).quantize(palette=colours, dither=Image.Dither.NONE) for picture in found)
     times = [120] * len(frames) + [3000]  # milliseconds
     start.save(file, "GIF", save_all=True, append_images=frames, duration=times, loop=0)

@@ -25,6 +25,7 @@ from lfw_seq.training.tensorboard import writer_of
 
 INSPECTED = 32  # images at most whose gradients are taken: no more memory than a training step
 PHOTOS = 20
+STOPS = 25  # of an animated reading: oneDNN keeps .4 MB for each length that is read
 Drawn = Iterator[tuple[str, Figure]]
 
 
@@ -63,7 +64,7 @@ def write_reading(writer: SummaryWriter, model: Classifier, step: int) -> None:
     prepare, names = Preprocessing(**model.metadata["preprocessing"]), model.metadata["class_names"]
     with suppress(UsageError):  # no face is drawn as small or as large
         face = reading.draw_face(prepare, len(names), model.metadata["config"]["data"].get("seed", 0))
-        gif = reading.animate([reading.read(model.predictor, prepare, names, face)])
+        gif = reading.animate([reading.read(model.predictor, prepare, names, face, most=STOPS)])
         width, height = Image.open(io.BytesIO(gif)).size
         picture = Summary.Image(encoded_image_string=gif, width=width, height=height, colorspace=3)
         assert writer.file_writer is not None  # add_figure opened it

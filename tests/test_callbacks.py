@@ -11,10 +11,10 @@ from lightning import Callback, LightningModule
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from lfw_seq.training.callbacks.core import Resume
+from lfw_seq.training.callbacks.core import History, Resume
 from lfw_seq.training.callbacks.plateau import PlateauScheduler
 
-from .conftest import Compose, batches, plain_trainer
+from .conftest import Compose, batches, plain_trainer, table
 
 LR = 1e-3
 
@@ -107,3 +107,13 @@ def test_random_draws_are_a_function_of_seed_and_epoch(fit: Fit, tmp_path: Path)
     assert fit([1.0] * 4, Resume(1)).draws != whole
     fit([1.0] * 4, Resume(0), epochs=2)
     assert fit([1.0] * 4, Resume(0), resume=str(tmp_path / "end.ckpt")).draws == whole[2:]
+
+
+def test_a_run_begun_with_other_metrics_goes_on(fit: Fit, tmp_path: Path) -> None:
+    history = History(str(tmp_path / "metrics.csv"))
+    history.load_state_dict({"rows": [{"epoch": 0, "val/gone": 0.5}]})
+    fit([1.0], history)
+    assert table(tmp_path / "metrics.csv") == [
+        {"epoch": "0", "val/gone": "0.5", "val/loss": ""},
+        {"epoch": "1", "val/gone": "", "val/loss": "1.0"},
+    ]

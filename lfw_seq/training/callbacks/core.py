@@ -124,7 +124,8 @@ class History(Callback):
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         self.rows.append({"epoch": trainer.current_epoch + 1, **metrics})
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[-1]), lineterminator="\n")
+        names = dict.fromkeys(name for row in self.rows for name in row)  # an older version's run may have had others
+        writer = csv.DictWriter(text, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, text.getvalue(), sync=False)  # a resumed run writes all rows again

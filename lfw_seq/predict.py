@@ -68,9 +68,8 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
         print("\n".join(describe(threshold)), file=sys.stderr)
     predictions, unreadable = list[Prediction](), list[str]()
     for files, images in decoded(run, paths, cfg.batch_size, threads, unreadable):
-        rows = torch.from_numpy(run.preprocessing.rows(images))
-        scores = run.logits(rows, cfg.batch_size).softmax(dim=1).numpy()
-        known = (threshold.sureness(run, rows, scores) >= threshold.value).tolist()
+        scores = run.probabilities(images, cfg.batch_size)
+        known = (threshold.sureness(run, images, scores) >= threshold.value).tolist()
         ranked = (-scores).argsort(axis=1, kind="stable")[:, : cfg.top_k].tolist()
         for file, row, order, named in zip(files, scores.tolist(), ranked, known, strict=True):
             top = [{"person": run.class_names[i], "probability": row[i]} for i in order]

@@ -175,8 +175,8 @@ def from_rows(
     if strangers is None:
         return found
     files, others = strangers[0], torch.from_numpy(run.preprocessing.rows(strangers[1]))
-    best = (part.softmax(dim=1).amax(dim=1).double().numpy() for part in (logits, run.logits(others)))
-    sureness = {PROBABILITY: Sureness(*best)}
+    known = found.probabilities, run.probabilities(strangers[1])
+    sureness = {PROBABILITY: Sureness(*(part.max(axis=1).astype(np.float64) for part in known))}
     people = people_states(run, trained[0], trained[1].numpy()) if trained else None
     if people is not None:  # the better score comes first
         sureness = {STATE: Sureness(*(people.sureness(last_states(run, part)) for part in (rows, others)))} | sureness

@@ -89,10 +89,12 @@ class Threshold(NamedTuple):
     turned_away: float = 0.0
     people: PeopleStates | None = None
 
-    def sureness(self, run: TrainedRun, rows: Tensor, probabilities: Floats) -> Floats:
-        """How sure the run is of rows (N, T, F), whose probabilities are (N, C); (N,)."""
-        best: Floats = probabilities.max(axis=1)
-        return best if self.people is None else self.people.sureness(last_states(run, rows))
+    def sureness(self, run: TrainedRun, images: NDArray[np.float32], probabilities: NDArray[np.float32]) -> Floats:
+        """How sure the run is of images (N, H, W[, 3]), whose probabilities are (N, C); (N,)."""
+        best: Floats = probabilities.max(axis=1).astype(np.float64)
+        if self.people is None:
+            return best
+        return self.people.sureness(last_states(run, torch.from_numpy(run.preprocessing.rows(images))))
 
 
 def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -> Threshold:

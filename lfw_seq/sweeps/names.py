@@ -17,6 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import UsageError, configuring
+from lfw_seq.parts import build_part
 from lfw_seq.runs import folder as runs
 
 LONGEST_NAME = 80
@@ -94,10 +95,10 @@ def fingerprint_now(data: str) -> str:
     Raises:
         UsageError: they give none.
     """
+    keys = json.loads(data)
+    own = ("_target_", *inspect.signature(get_object(keys["_target_"])).parameters)
     with configuring():
-        keys = json.loads(data)
-        source = get_object(keys["_target_"])
-        return str(source(**{key: keys[key] for key in inspect.signature(source).parameters}).load().fingerprint)
+        return str(build_part("data", {key: keys[key] for key in own}).load().fingerprint)
 
 
 def _file_name(text: str) -> str:

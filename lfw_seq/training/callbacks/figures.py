@@ -25,7 +25,7 @@ from lfw_seq.training.tensorboard import writer_of
 
 INSPECTED = 32  # images at most whose gradients are taken: no more memory than a training step
 PHOTOS = 20
-STOPS = 25  # of an animated reading: oneDNN keeps .4 MB for each length that is read
+STOPS = 25  # of an animated reading: oneDNN keeps in memory what it has made for each length
 Drawn = Iterator[tuple[str, Figure]]
 
 

@@ -223,6 +223,8 @@ def test_names_tell_jobs_and_sweeps_apart(tmp_path: Path, shell: Shell) -> None:
     jobs = sorted(path.parent.name for path in sweep.glob("*/result.json"))
     assert [job[:-7] for job in jobs] == [f"model={model},lr={lr}" for model in ("lstm", "mlp") for lr in (0.01, 0.1)]
     assert all(re.fullmatch(r"[0-9a-f]{6}", job[-6:]) for job in jobs)
+    for job in sweep.glob("*/result.json"):
+        runs.touch_lock(job.parent)  # another sweep came to it a moment ago
     # a sweep over other keys in the same folder knows the jobs that it shares with this one
     again = shell(*words[:2], "optimizer.lr=0.1", *words[3:], f"hydra.sweep.dir={sweep}")
     assert again.stdout.count("finished before") == 2

@@ -140,7 +140,7 @@ class SweepSummary(Callback):
 
     def __init__(self, report: Callable[[list[Path], str, Path], str] | None = None) -> None:
         self.report = report
-        self.folder, self.started = Path(), 0.0
+        self.folder, self.before = Path(), dict[Path, int]()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before any job."""
@@ -150,8 +150,9 @@ class SweepSummary(Callback):
             if SEVERAL.search(word):
                 stop(f"{word}: {REFUSED}")
         OmegaConf.select(config, "hydra.sweep.subdir")  # fills the cache of `swept_keys`, for workers
-        self.folder, self.started = Path(config.hydra.sweep.dir).absolute(), time.time() - 1
-        os.environ[COUNT] = f"{count_jobs(config)} {self.started}"
+        self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.before = self.locks()
+        os.environ[COUNT] = f"{count_jobs(config)} {time.time() - 1}"
         SweepSummary.current = self
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -163,9 +164,13 @@ class SweepSummary(Callback):
         if status := self.finish():
             raise SystemExit(status)
 
+    def locks(self) -> dict[Path, int]:
+        """The jobs there are, and when a process last came to each, by the clock of the disk."""
+        return {path.parent: path.stat().st_mtime_ns for path in self.folder.glob(f"*/{runs.LOCK}")}
+
     def jobs(self) -> list[Path]:
         """The jobs that this start has come to."""
-        return [path.parent for path in self.folder.glob(f"*/{runs.LOCK}") if path.stat().st_mtime >= self.started]
+        return [job for job, touched in self.locks().items() if touched != self.before.get(job)]
 
     def finish(self, error: BaseException | None = None) -> int:
         """Print how the multirun ended; the exit status: 1 when a job of this start is not finished."""

@@ -1,4 +1,4 @@
-"""`python -m lfw_seq.baselines`: what faces give without a recurrent net, on the same splits, in such run folders."""
+"""`python -m lfw_seq.baselines`: classifiers without a recurrent net, with the splits and run folders of the nets."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ KEYS = {
     "refit": bool,
     "fail_fast": bool,
 }
-# attributes of scikit-learn's fitted steps
+# fitted attributes of scikit-learn estimators
 LEARNED: tuple[str, ...] = ("class_prior_", "mean_", "scale_", "components_", "explained_variance_")
 LEARNED += ("normalization_", "coef_", "support_vectors_", "dual_coef_", "intercept_")
 
 
 @hydra.main(config_path=str(cli.CONF), config_name="baselines", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    """The command; returns the validation value of `monitor`, NaN without validation."""
+    """Run the command; return the validation value of `monitor`, NaN without validation."""
     return jobs.run(fit, cfg)
 
 
 def fit(cfg: DictConfig) -> dict[str, Any]:
-    """Choose and fit on the training images, validate, test once, write the run folder.
+    """Tune and fit on the training images, validate, test once, write the run folder.
 
-    Validation measures the model fitted to the training images alone. The one tested has also seen the validation
-    images where `refit` asks for it: nothing else here needs them, and nets choose their best epoch by them.
+    Validation measures the model fitted to the training images alone. With `refit`, the tested model is fitted to
+    training and validation images, as nets use the latter too, to select their best epoch.
 
     Returns:
-        What result.json holds, as for `lfw_seq.train`; no epochs.
+        The content of result.json, as for `lfw_seq.train`, without epochs.
 
     Raises:
-        UsageError: a value, a file or a folder that the user has to correct.
+        UsageError: a value, a file or a folder is invalid.
     """
     started = time.perf_counter()
     from threadpoolctl import threadpool_limits
@@ -86,10 +86,13 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
 
 
 def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Tensor, int]:
-    """Fit the pipeline, what it leaves open chosen by the accuracy over folds of the training images.
+    """Fit the pipeline, its hyperparameters selected by cross-validated accuracy on the training images.
 
     Returns:
-        The metrics by `stage/name`, the test probabilities (N, C), and how many numbers the fitted model keeps.
+        Metrics by `stage/name`, test probabilities (N, C), and the number of parameters of the fitted model.
+
+    Raises:
+        UsageError: more `tuning_folds` or `components` than images to fit on.
     """
     import numpy as np
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -108,7 +111,7 @@ def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Te
         raise UsageError(f"{cfg.baseline}.components={components}: expected at most {least}, the images of a fold")
     folds = StratifiedKFold(cfg.tuning_folds, shuffle=True, random_state=cfg.split_seed)
     search = GridSearchCV(pipeline, grid, cv=folds, error_score="raise").fit(pixels["train"], people["train"])
-    log.info("%s: %s", cfg.baseline, search.best_params_ or "nothing to choose")
+    log.info("%s: %s", cfg.baseline, search.best_params_ or "nothing to tune")
     model, values = search.best_estimator_, dict[str, "Tensor"]()
     if len(people["val"]):
         values |= measure(model, pixels["val"], people["val"], "val")[0]
@@ -119,9 +122,9 @@ def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Te
 
 
 def measure(model: Pipeline, pixels: Any, people: Any, stage: str) -> tuple[dict[str, Tensor], Tensor]:
-    """A stage's metrics by `stage/name`, and its probabilities (N, C).
+    """Metrics of a stage by `stage/name`, and its probabilities (N, C), for pixels (N, T F) and ids (N,).
 
-    An SVM has no probabilities: the softmax of its one-against-rest scores ranks people as it does, uncalibrated.
+    An SVM has no probabilities: the softmax of its one-vs-rest scores has the same ranking, uncalibrated.
     """
     import torch
 
@@ -130,7 +133,7 @@ def measure(model: Pipeline, pixels: Any, people: Any, stage: str) -> tuple[dict
     if hasattr(model, "predict_proba"):
         probabilities = torch.from_numpy(model.predict_proba(pixels))
     else:
-        scores = torch.from_numpy(model.decision_function(pixels))  # (N, C), or (N,) of two people
+        scores = torch.from_numpy(model.decision_function(pixels))  # (N, C), or (N,) for two people
         probabilities = (scores if scores.ndim == 2 else torch.stack([-scores, scores], dim=1)).softmax(dim=1)
     truth = torch.from_numpy(people)
     values = classification_metrics(probabilities.shape[1])(probabilities, truth)
@@ -139,7 +142,7 @@ def measure(model: Pipeline, pixels: Any, people: Any, stage: str) -> tuple[dict
 
 
 def count_numbers(model: Pipeline) -> int:
-    """How many numbers the fitted steps keep to predict with: for a nearest neighbour, all training pixels."""
+    """Number of parameters of the fitted steps; for a nearest neighbour, all training pixels."""
     parts: list[Any] = [getattr(step, name, None) for _, step in model.steps for name in LEARNED]
     last = model.steps[-1][1]
     images = getattr(last, "n_samples_fit_", 0)

@@ -1,4 +1,4 @@
-"""`python -m lfw_seq.benchmark what=epoch`: time this project beside its alternatives, contenders in turn."""
+"""`python -m lfw_seq.benchmark what=epoch`: time this project against alternatives, contenders in turn."""
 
 import importlib
 import os
@@ -14,12 +14,12 @@ from lfw_seq.parts import Count, check_keys
 from lfw_seq.runs.folder import write_json
 from lfw_seq.runs.record import cpu_name, versions
 
-Question = Literal["epoch", "start", "predict", "sweep"]  # modules of lfw_seq.benchmarks
+Benchmark = Literal["epoch", "start", "predict", "sweep"]  # modules of lfw_seq.benchmarks
 
 
 @hydra.main(config_path=str(cli.CONF), config_name="benchmark", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """The command: a table on the terminal, JSON in `out`."""
+    """Print a table; write JSON to `out`."""
     result = cli.run(benchmark, cfg)
     print(f"{result['title']}; {result['device']}; median (min to max)")
     for name, row in result["summary"].items():
@@ -32,12 +32,12 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     """Measure, and write `out`.
 
     Returns:
-        What JSON holds: costs and ratios of contenders, by round and in a summary; notes, machine and versions.
+        The content of `out`: costs and ratios of contenders, by round and summarized; notes, machine and versions.
 
     Raises:
-        UsageError: an unknown question, or a number that is out of range.
+        UsageError: `what` is unknown, or a number is out of range.
     """
-    check_keys(cfg, {"what": Question, **dict.fromkeys(("rounds", "epochs", "runs", "threads"), Count)})
+    check_keys(cfg, {"what": Benchmark, **dict.fromkeys(("rounds", "epochs", "runs", "threads"), Count)})
     os.environ["OMP_NUM_THREADS"] = str(cfg.threads)  # read when NumPy's libraries are imported, here or in a child
     title, contenders, pairs, notes = importlib.import_module(f"lfw_seq.benchmarks.{cfg.what}").plan(cfg)
     rounds = [run_round(contenders, pairs) for _ in range(cfg.rounds)]

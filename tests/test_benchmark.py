@@ -56,7 +56,7 @@ def test_a_command_is_charged_its_memory_and_its_childrens_time(capfd: pytest.Ca
     assert cost["cpu_seconds"] >= 0.3
     assert cost["seconds"] >= 0.3
     assert 200 < cost["peak_mib"] < 2000  # of this process too, which has imported torch
-    with pytest.raises(UsageError, match="ended with status 3: its error stands above"):
+    with pytest.raises(UsageError, match="ended with status 3: see its error above"):
         run_command([sys.executable, "-c", "import sys; print('no luck', file=sys.stderr); sys.exit(3)"])
     assert "no luck" in capfd.readouterr().err
 
@@ -72,7 +72,7 @@ def test_a_contender_has_a_process_of_its_own() -> None:
 
 def test_what_is_not_installed_is_named_with_the_remedy() -> None:
     assert unavailable("peers", "json") is None
-    assert unavailable("x", "json", "no_such") == 'left out, no_such is not installed: pip install -e ".[x]"'
+    assert unavailable("x", "json", "no_such") == 'skipped, no_such is not installed: pip install -e ".[x]"'
     assert "no_such.part" not in str(unavailable("x", "no_such", "no_such.part"))  # of a package that is missing
 
 

@@ -124,8 +124,8 @@ def test_runs_that_watched_different_metrics_are_ranked_only_on_request(tmp_path
     made = sweep(tmp_path, (0.9, {}), (0.7, {"monitor": "val/accuracy", "monitor_mode": "max"}))
     assert made.decided == {"monitor": ["callbacks.best.monitor"], "monitor_mode": []}
     assert (made.monitor, made.ranked) == (None, [])
-    assert "Where monitor differs, so does what comes with it: callbacks.best.monitor." in sentences(made)
-    assert any("the runs watched different metrics; try monitor=val/accuracy" in line for line in sentences(made))
+    assert "Keys that change with monitor: callbacks.best.monitor." in sentences(made)
+    assert any("the runs monitored different metrics; try monitor=val/accuracy" in line for line in sentences(made))
     assert len(compared(tmp_path, monitor="val/loss").ranked) == 2
 
 
@@ -146,7 +146,7 @@ def test_pairs_are_tested_on_the_splits_both_ran_on(tmp_path: Path) -> None:
     assert pair.p_holm == pair.p
     half = 4.302652729911275 * 0.02 * math.sqrt(1 / 3 + 1 / 4)
     assert list(made.table.loc[0, ["corrected_low", "corrected_high"]]) == pytest.approx([0.74 - half, 0.74 + half])
-    assert "believe the corrected ones (Nadeau and Bengio)" in (text := write_report([tmp_path], ACCURACY))
+    assert "rely on the corrected ones (Nadeau and Bengio)" in (text := write_report([tmp_path], ACCURACY))
     assert re.search(r"model=lstm +model=svm +3 +0\.040", text)
 
 
@@ -173,8 +173,8 @@ def test_what_speaks_against_the_numbers_is_said(tmp_path: Path) -> None:
     assert labels(made) == ["fingerprint=f", "fingerprint=g"]  # data that differ are never one configuration
     text = write_report([tmp_path], ACCURACY)
     assert "1 of 3 runs predict one person only: their accuracy is that person's share." in text
-    assert "The runs read different data, and their scores do not compare: faces (f), faces (g)." in text
-    assert "No difference is tested: that takes two splits or more" in text
+    assert "The runs use different data; their scores are not comparable: faces (f), faces (g)." in text
+    assert "No difference is tested: a test needs two splits or more" in text
     assert [(Path(folder).name, kind) for folder, kind, _ in made.skipped] == [("4", "debug"), ("3", "repeated")]
 
 

@@ -1,1 +1,1 @@
-"""What `python -m lfw_seq.benchmark` measures: one module a question, each with `plan(cfg)`, which returns a `Plan`."""
+"""Benchmarks of `python -m lfw_seq.benchmark`: one module each, with a function `plan(cfg)` that returns a `Plan`."""

@@ -1,4 +1,4 @@
-"""An epoch of `lfw_seq.train`, whole, beside the shortest PyTorch loop and Keras, on the same images."""
+"""A whole epoch of `lfw_seq.train` against the shortest PyTorch loop and Keras, on the same images."""
 
 import os
 from functools import partial
@@ -25,8 +25,8 @@ KERAS = {"Keras on TensorFlow": "tensorflow", "Keras on JAX": "jax"}
 
 
 def plan(cfg: DictConfig) -> Plan:
-    """A turn trains and validates for `cfg.epochs` in a new process; ours also logs and keeps all that a run does."""
-    cfg.run_dir = str(cfg.run_dir)  # its value, as no new process has Hydra's
+    """Train and validate for `cfg.epochs` in a new process per turn; ours also logs and saves all that a run does."""
+    cfg.run_dir = str(cfg.run_dir)  # resolved, as new processes have no Hydra
     data, _ = build(cfg)
     arrays = [tensor.numpy() for stage in ("train", "val") for tensor in data.tensors[stage]]
     work: dict[str, tuple[Any, ...]] = {OURS: (ours, "32-true"), OURS_BF16: (ours, "bf16-mixed")}
@@ -34,11 +34,11 @@ def plan(cfg: DictConfig) -> Plan:
     pairs = [(OURS, BARE), (OURS_BF16, BARE_BF16), (OURS_BF16, OURS), (BARE_BF16, BARE)]
     notes = []
     for name, backend in KERAS.items():
-        lack = unavailable("peers", "keras", backend)
+        missing = unavailable("peers", "keras", backend)
         if cfg.model.get("cell") != "lstm" or cfg.model.bidirectional or cfg.model.pooling != "last":
-            lack = "left out, only model=lstm has a counterpart in Keras"
-        if lack:
-            notes.append(f"{name}: {lack}")
+            missing = "skipped, only model=lstm has a counterpart in Keras"
+        if missing:
+            notes.append(f"{name}: {missing}")
         else:
             work[name] = (keras_fit, backend, *arrays)
             pairs += [(name, OURS), (name, OURS_BF16)]
@@ -48,7 +48,7 @@ def plan(cfg: DictConfig) -> Plan:
 
 
 def build(cfg: DictConfig) -> tuple[FaceRows, Classifier]:
-    """Data and classifier of a run."""
+    """Build the data and the classifier of a run."""
     prepare_process(cfg.threads, cfg.seed)
     data = build_data(to_plain(cfg.data), cfg.split_seed, cfg.seed)
     data.setup()
@@ -56,7 +56,7 @@ def build(cfg: DictConfig) -> tuple[FaceRows, Classifier]:
 
 
 def ours(cfg: DictConfig, precision: str) -> Cost:
-    """Train as `lfw_seq.train` does, into a run folder."""
+    """Train as `lfw_seq.train` does, with a run folder."""
     OmegaConf.set_struct(cfg, False)
     starts: list[Cost] = []
     clocks = LambdaCallback(on_train_epoch_start=lambda *_: starts.append(read_clocks()))
@@ -69,7 +69,7 @@ def ours(cfg: DictConfig, precision: str) -> Cost:
 
 
 def bare_loop(cfg: DictConfig, bf16: bool) -> Cost:
-    """The shortest loop that trains the same net on the same images and validates it."""
+    """Train and validate the same net on the same images in the shortest loop."""
     data, classifier = build(cfg)
     device = pick_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
     predictor = classifier.predictor.to(device)
@@ -95,11 +95,11 @@ def bare_loop(cfg: DictConfig, bf16: bool) -> Cost:
 
 
 def keras_fit(cfg: DictConfig, backend: str, rows: Any, ids: Any, *val: Any) -> Cost:
-    """Train the lab's net in Keras on rows (N, T, F) and ids (N,), arrays, and validate on two more."""
+    """Train the lab's net in Keras on rows (N, T, F) and ids (N,); validate on the two arrays `val`."""
     xla = f"--xla_cpu_multi_thread_eigen={str(cfg.threads > 1).lower()} intra_op_parallelism_threads={cfg.threads}"
     os.environ.update(KERAS_BACKEND=backend, CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", XLA_FLAGS=xla)
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(cfg.threads), TF_NUM_INTEROP_THREADS="1")
-    import keras  # its backend is chosen at the import
+    import keras  # selects its backend at import
 
     layers: list[Any] = [keras.Input(rows.shape[1:])]
     for number in range(1, cfg.model.num_layers + 1):

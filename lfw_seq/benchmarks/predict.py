@@ -1,4 +1,4 @@
-"""Images a second by batch size: a run's predictor in PyTorch, and in onnxruntime where it is installed."""
+"""Images per second by batch size: a run's predictor in PyTorch, and in onnxruntime if it is installed."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +19,7 @@ Engine = Callable[[Tensor], Any]  # rows (B, T, F) to an array of probabilities 
 
 
 def plan(cfg: DictConfig) -> Plan:
-    """A turn predicts 512 decoded images in batches, by an untrained net on the CPU."""
+    """Predict 512 decoded images in batches, with an untrained net on the CPU."""
     data, classifier = build(cfg)
     net, rows = nn.Sequential(classifier.predictor, nn.Softmax(dim=1)).eval(), data.tensors["train"][0][: max(SIZES)]
 
@@ -29,17 +29,17 @@ def plan(cfg: DictConfig) -> Plan:
             return net(rows).float().numpy()
 
     engines: dict[str, Engine] = {"PyTorch": in_torch, "PyTorch in bf16": partial(in_torch, bf16=True)}
-    lack = unavailable("export", "onnx", "onnxruntime")
-    engines |= {} if lack else onnx_engines(net, rows, cfg.threads)
+    missing = unavailable("export", "onnx", "onnxruntime")
+    engines |= {} if missing else onnx_engines(net, rows, cfg.threads)
     contenders = {f"{name}, {n}": partial(predict, run, rows, n) for name, run in engines.items() for n in SIZES}
     pairs = [(name, f"PyTorch, {name.partition(', ')[2]}", "images_per_second") for name in contenders]
     notes = [f"{name}: within {abs(run(rows) - in_torch(rows)).max():.1e}" for name, run in engines.items()]
-    notes += [f"onnxruntime: {lack}"] if lack else []
+    notes += [f"onnxruntime: {missing}"] if missing else []
     return "Probabilities of 512 images, by batch size", contenders, pairs[len(SIZES) :], notes
 
 
 def predict(engine: Engine, rows: Tensor, size: int) -> Cost:
-    """The cost of predicting all rows in batches, and images a second."""
+    """Cost of predicting rows (N, T, F) in batches, and images per second."""
     start = read_clocks()
     for batch in rows.split(size):
         engine(batch)
@@ -48,7 +48,7 @@ def predict(engine: Engine, rows: Tensor, size: int) -> Cost:
 
 
 def onnx_engines(net: nn.Module, rows: Tensor, threads: int) -> dict[str, Engine]:
-    """The net in onnxruntime, in float32 and with weights of eight bits (dynamic quantization)."""
+    """The net in onnxruntime, in float32 and with 8-bit weights (dynamic quantization)."""
     from onnxruntime import InferenceSession, SessionOptions
     from onnxruntime.quantization import quantize_dynamic
 

@@ -1,4 +1,4 @@
-"""What a command takes before it trains: help, the config, the first step; and the memory of a run."""
+"""Start-up time of a command: help, config, first training step; and the memory of a run."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ TIMES = ("seconds", "cpu_seconds")
 
 
 def plan(cfg: DictConfig) -> Plan:
-    """Commands; a run has three epochs, and the imports are all modules of `lfw_seq.training`."""
+    """Time commands; a run has three epochs, and the imports are all modules of `lfw_seq.training`."""
     python, *train = train_command("trainer.max_epochs=3")
     lines = {"imports": ["-c", IMPORTS], "first step": ["-c", FIRST_STEP, *train[2:]], "a run": train}
     pairs = [("first step", "imports", *TIMES), ("a run", "imports", "peak_mib")]

@@ -1,4 +1,4 @@
-"""Short trainings: by two workers, in one process, and as so many commands."""
+"""Short trainings: by two workers, in one process, and as single commands."""
 
 import shlex
 from functools import partial
@@ -11,7 +11,7 @@ TWO, ONE, SINGLE = "two workers by hydra/launcher=joblib", "one process", "singl
 
 
 def plan(cfg: DictConfig) -> Plan:
-    """Each from the command to its last line, Python's start included."""
+    """Time whole commands, with Python's start-up."""
     words = ("data=synthetic", "trainer=cpu", "trainer.max_epochs=5")
     single, sweep = train_command(*words), train_command("-m", *words, f"seed=range({cfg.runs})")
     lines = {
@@ -19,8 +19,8 @@ def plan(cfg: DictConfig) -> Plan:
         SINGLE: ["sh", "-ec", f"for seed in $(seq {cfg.runs}); do {shlex.join(single)} seed=$seed; done"],
     }
     pairs = [(ONE, SINGLE, "seconds")]
-    if not (lack := unavailable("joblib", "hydra_plugins", "hydra_plugins.hydra_joblib_launcher")):
+    if not (missing := unavailable("joblib", "hydra_plugins", "hydra_plugins.hydra_joblib_launcher")):
         lines[TWO] = [*sweep, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
         pairs += [(TWO, ONE, "seconds"), (TWO, SINGLE, "seconds")]
     contenders = {name: partial(run_command, line) for name, line in lines.items()}
-    return f"{cfg.runs} short trainings", contenders, pairs, [f"{TWO}: {lack}"] if lack else []
+    return f"{cfg.runs} short trainings", contenders, pairs, [f"{TWO}: {missing}"] if missing else []

@@ -1,1 +1,1 @@
-"""Many runs together: `read` finds them, `group` and `compare` analyze them, `tables` and `figures` show them."""
+"""Compare many runs: `read` loads them, `group` and `compare` analyze, `tables` and `figures` display."""

@@ -1,4 +1,4 @@
-"""Compare configurations: the best by validation, the effect of each key, which differences are more than chance."""
+"""Compare configurations: the best by validation, the effect of each key, paired significance tests."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,65 +12,65 @@ from lfw_seq.reports.group import ABSENT, group, levels, short
 from lfw_seq.reports.read import Runs, Skipped
 from lfw_seq.reports.significance import estimate, holm
 
-MAX_ALL_PAIRS = 15  # with more configurations, the best by validation is compared with each other one
-SHARES = ("accuracy", "f1", "precision", "recall", "auroc")  # ends of the names of metrics from 0 to 1
-UNKNOWN = (float("nan"),) * 6  # an estimate
-COLUMNS = {"runs", "splits", "mean", "sd", "min", "max", "parameters", "seconds", "remark", "folder"}
+MAX_ALL_PAIRS = 15  # with more configurations, only the best by validation is compared with each other one
+SHARES = ("accuracy", "f1", "precision", "recall", "auroc")  # suffixes of metrics in [0, 1]
+UNKNOWN = (float("nan"),) * 6  # in place of an Estimate
+COLUMNS = {"runs", "splits", "mean", "sd", "min", "max", "parameters", "seconds", "remark", "folder"}  # of tables
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that a report shows; configurations have numbers from 0, and tables one row each or as told."""
+    """What a report displays. Configurations are numbered from 0; tables have one row for each unless noted."""
 
-    metric: str  # what is compared
-    monitor: str | None  # the validation metric that ranks; None where the runs watched different ones
-    mode: str  # whether monitor is better at its min or its max
-    runs: pd.DataFrame  # number of the configuration, facts and metrics of each run that counts
-    settings: pd.DataFrame  # text of each swept key
-    decided: dict[str, list[str]]  # for each swept key, other keys that its value decides
-    table: pd.DataFrame  # statistics
-    ranked: list[int]  # configurations from the best by validation on, without those validated on test images
-    effects: pd.DataFrame  # a row for each level of each swept key, the other keys averaged out
+    metric: str  # to compare
+    monitor: str | None  # validation metric that ranks configurations; None if the runs monitored different ones
+    mode: str  # "min" or "max": the better end of monitor
+    runs: pd.DataFrame  # a row for each run used: number of its configuration, facts, metrics
+    settings: pd.DataFrame  # value of each swept key, as text
+    decided: dict[str, list[str]]  # for each swept key, the other keys that its value determines
+    table: pd.DataFrame  # statistics of the metric
+    ranked: list[int]  # configurations, best by validation first, without those validated on test images
+    effects: pd.DataFrame  # a row for each level of each swept key, averaged over the other keys
     pairs: pd.DataFrame  # a row for each test between two configurations
-    skipped: list[Skipped]  # folders that do not count
+    skipped: list[Skipped]  # folders not used
 
     @property
     def order(self) -> list[int]:
-        """All configurations: the ranked, then the others."""
+        """All configurations, the ranked ones first."""
         return self.ranked + [number for number in self.table.index if number not in set(self.ranked)]
 
     @property
     def names(self) -> dict[str, str]:
-        """Short names of the swept keys: the last word, where it is no other key's and no column's."""
+        """Short names of the swept keys: the last part of the dotted key where that is unique and no column name."""
         last = {key: key.rpartition(".")[2] for key in self.settings}
         taken = [*last.values(), *COLUMNS]
         return {key: word if taken.count(word) == 1 else key for key, word in last.items()}
 
     def label(self, number: int) -> str:
-        """A configuration in a few words, such as `model=gru dropout=0.3`."""
+        """Short label of a configuration, such as `model=gru dropout=0.3`."""
         values = [(name, self.settings.at[number, key]) for key, name in self.names.items()]
         return " ".join(f"{name}={short(value)}" for name, value in values if value != ABSENT) or "all runs"
 
 
-def compare(found: Runs, metric: str, monitor: str | None = None) -> Comparison:
+def compare(loaded: Runs, metric: str, monitor: str | None = None) -> Comparison:
     """Compare the runs that have a metric.
 
     Args:
-        found: what was read.
+        loaded: from `read`.
         metric: such as `test/accuracy`.
-        monitor: the validation metric that ranks; by default what all runs watched.
+        monitor: validation metric that ranks configurations; by default the `monitor` of all runs.
 
     Raises:
         UsageError: no run has `metric` or `monitor`.
     """
-    _check_metric("metric", metric, found.metrics)
-    monitor = _choose_monitor(found, monitor)
+    _check_metric("metric", metric, loaded.metrics)
+    monitor = _choose_monitor(loaded, monitor)
     mode = "min" if str(monitor).endswith("loss") else "max"
-    has = found.metrics[metric].notna()
-    of_run, settings, decided = group(found.facts[has], found.config[has], found.choices[has])
-    runs = pd.concat([of_run, found.facts, found.metrics], axis=1, join="inner")
-    paths, repeats = found.facts["path"], has & ~has.index.isin(runs.index)
-    skipped = [*found.skipped, *((path, "unusable", f"{metric} is missing or not finite") for path in paths[~has])]
+    usable = loaded.metrics[metric].notna()
+    numbers, settings, decided = group(*(table[usable] for table in (loaded.facts, loaded.config, loaded.choices)))
+    runs = pd.concat([numbers, loaded.facts, loaded.metrics], axis=1, join="inner")
+    paths, repeats = loaded.facts["path"], usable & ~usable.index.isin(runs.index)
+    skipped = [*loaded.skipped, *((path, "unusable", f"{metric} is missing or not finite") for path in paths[~usable])]
     skipped += [(path, "repeated", "configuration, seeds and data of another run") for path in paths[repeats]]
     table = _summarize(runs, metric, monitor)
     rankable = table["monitor"].where(~table["validation_is_test"]).dropna()
@@ -85,17 +85,17 @@ def _check_metric(key: str, name: str, known: Collection[str]) -> None:
         raise UsageError(f"{key}={name}: no run has it; expected one of {', '.join(names)}")
 
 
-def _choose_monitor(found: Runs, monitor: str | None) -> str | None:
-    """The validation metric that ranks."""
+def _choose_monitor(loaded: Runs, monitor: str | None) -> str | None:
+    """Validation metric that ranks configurations."""
     if monitor is not None:
-        _check_metric("monitor", monitor, [name for name in found.metrics if name.startswith("val/")])
+        _check_metric("monitor", monitor, [name for name in loaded.metrics if name.startswith("val/")])
         return monitor
-    watched = found.config.reindex(columns=["monitor"])["monitor"].dropna().unique()
-    return str(watched[0]) if len(watched) == 1 and watched[0].startswith("val/") else None
+    monitors = loaded.config.reindex(columns=["monitor"])["monitor"].dropna().unique()
+    return str(monitors[0]) if len(monitors) == 1 and monitors[0].startswith("val/") else None
 
 
 def _summarize(runs: pd.DataFrame, metric: str, monitor: str | None) -> pd.DataFrame:
-    """Statistics of the metric for each configuration; Student's interval over runs, the corrected one over splits."""
+    """Statistics of the metric by configuration: Student's interval over runs, the corrected interval over splits."""
     groups = runs.groupby("configuration")
     by_split = runs.groupby(["configuration", "split"])[metric].mean().groupby("configuration")
     share = groups["test_share"].mean()
@@ -114,15 +114,15 @@ def _summarize(runs: pd.DataFrame, metric: str, monitor: str | None) -> pd.DataF
 
 
 def _effects(settings: pd.DataFrame, means: pd.Series) -> pd.DataFrame:
-    """The effect of each key alone: means over combinations of the other keys, each counting once.
+    """Marginal effect of each key: the mean over the combinations of the other keys, with equal weights.
 
-    Only combinations that ran with every level of the key count; where there is none, all do, and the other keys
-    differ between levels as well.
+    Uses the combinations that ran with every level of the key; without any, all of them, `matched` is False, and the
+    other keys differ between levels as well.
     """
-    found = {key: levels(settings[key]) for key in settings}
+    by_key = {key: levels(settings[key]) for key in settings}
     rows = []
-    for key, (own, names) in found.items():
-        others = [level for other, (level, _) in found.items() if other != key]
+    for key, (own, names) in by_key.items():
+        others = [level for other, (level, _) in by_key.items() if other != key]
         cells = means.groupby([pd.Series(0, means.index), *others, own]).mean().unstack()
         matched = cells.dropna()
         used = cells if matched.empty else matched
@@ -131,9 +131,9 @@ def _effects(settings: pd.DataFrame, means: pd.Series) -> pd.DataFrame:
 
 
 def _pairs(runs: pd.DataFrame, metric: str, table: pd.DataFrame, ranked: Sequence[int]) -> pd.DataFrame:
-    """Corrected paired tests on the splits that two configurations share, the surest difference first.
+    """Corrected paired t-tests on the splits that two configurations share, sorted by p.
 
-    Seeds on one split are averaged: they are no further splits.
+    Scores of several seeds on one split are averaged first, as they are no independent splits.
     """
     scores = runs.pivot_table(index="split", columns="configuration", values=metric)
     shares = runs.groupby("configuration")["test_share"].mean()

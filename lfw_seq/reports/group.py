@@ -1,4 +1,4 @@
-"""Put runs that differ only in seed, split or fold together as a configuration; find what configurations differ by."""
+"""Group runs that differ only in seed, split or fold into configurations; find the keys that these differ in."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from lfw_seq.evaluation.settings import NO_CHOICES, NO_SETTINGS, SEEDS, is_under
 
 FINGERPRINT = "data.fingerprint"
 ABSENT = "–"  # the configuration has no such key
-MAX_LEVELS = 8  # more numbers of one key are put into quarters
+MAX_LEVELS = 8  # more numeric values of a key are grouped into quarters
 
 
 def group(
@@ -16,16 +16,16 @@ def group(
     """Group runs by configuration; for the arguments see `lfw_seq.reports.read.Runs`.
 
     Returns:
-        The number of each run's configuration, from 0 in the order of settings, none for a run that repeats
-        configuration, seeds and data of one before it; the text of each swept key, one row a configuration; and for
-        each swept key the other keys that it decides.
+        The number of each run's configuration, from 0 in the order of settings, without runs that repeat the
+        configuration, seeds and data of an earlier one; the value of each swept key as text, a row for each
+        configuration; and for each swept key the other keys that its value determines.
     """
     ignored = {key for key in config if is_under(key, (*SEEDS, *NO_SETTINGS))}.union(_copies_of_seeds(config))
     config = config.drop(columns=list(ignored)).fillna(ABSENT)
     config = config.loc[:, config.nunique() > 1].assign(**{FINGERPRINT: facts["fingerprint"]})
     numbers = config.groupby(list(config), sort=False).ngroup()
-    chosen = choices.drop(columns=list(NO_CHOICES), errors="ignore").groupby(numbers)
-    choices = chosen.first().where(chosen.nunique(dropna=False) == 1)
+    by_group = choices.drop(columns=list(NO_CHOICES), errors="ignore").groupby(numbers)
+    choices = by_group.first().where(by_group.nunique(dropna=False) == 1)
     if "experiment" in choices and choices["experiment"].notna().any():
         choices["experiment"] = choices["experiment"].fillna(choices["model"])  # baselines beside experiments
     settings = config.groupby(numbers).first().drop(columns=choices.columns, errors="ignore")
@@ -38,18 +38,18 @@ def group(
 
 
 def _copies_of_seeds(config: pd.DataFrame) -> list[str]:
-    """Keys that vary and equal a seed wherever they stand, as `model.seed: ${seed}` does."""
+    """Keys that vary and equal a seed in all runs that have them, such as `model.seed: ${seed}`."""
     varying, seeds = config.loc[:, config.nunique() > 1], [seed for seed in SEEDS if seed in config]
     copies = [(varying.isna() | varying.eq(config[seed], axis=0)).all() for seed in seeds]
     return [key for key in varying if key not in SEEDS and any(copy[key] for copy in copies)]
 
 
 def _swept(settings: pd.DataFrame, choices: set[str]) -> dict[str, list[str]]:
-    """The keys that configurations differ by, and for each the keys that it decides.
+    """The keys that configurations differ in, and for each the keys that its value determines.
 
-    A key is decided by another with the same value everywhere, and by the choice of a config group or class that each
-    of its values goes with: `model=mlp` brings its own keys. Other keys that change together are all swept. Experiments
-    come first, then models, other choices, keys from the root down; data that no key explains last.
+    A key is determined by another with equal values in all rows, and by a config group or class whose choice fixes its
+    value, as `model=mlp` sets its own keys. Other keys that change together are all swept. Priority: experiments,
+    models, other choices, keys by depth; last the data, where no key explains their change.
     """
     ranks = {
         name: (name == FINGERPRINT, name != "experiment", name != "model", name not in choices, name.count("."), name)
@@ -75,7 +75,7 @@ def _decides(deciding: pd.DataFrame, values: pd.Series) -> bool:
 
 
 def in_order(text: str) -> tuple[int, float, str]:
-    """A sorting key for values: numbers by size, then words."""
+    """Sort key for values: numbers by size, then words."""
     try:
         return 0, float(text), ""
     except ValueError:
@@ -83,7 +83,7 @@ def in_order(text: str) -> tuple[int, float, str]:
 
 
 def short(text: str) -> str:
-    """A value for tables: long numbers with six digits."""
+    """Format a value for tables: long numbers with six digits."""
     rank, number, _ = in_order(text)
     return f"{number:g}" if rank == 0 and len(text) > 8 else text
 

@@ -1,4 +1,4 @@
-"""Find run folders and read each result.json into tables; files that cannot be used are listed, never fatal."""
+"""Find run folders and load each result.json into tables; unusable files are listed, never fatal."""
 
 import json
 import math
@@ -19,25 +19,25 @@ Skipped = tuple[str, str, str]  # folder, kind (failed, unfinished, debug, unusa
 
 
 class Runs(NamedTuple):
-    """Finished runs as tables with one row a run."""
+    """Finished runs as tables with one row for each run."""
 
-    facts: pd.DataFrame  # folder, seeds, split, image counts, parameters, seconds, versions and the like
-    metrics: pd.DataFrame  # finite numbers by name, stage/metric; NaN where a run has none
-    config: pd.DataFrame  # values of dotted keys as text; missing where a run has no such key
-    choices: pd.DataFrame  # the file chosen from each config group, as far as known
-    skipped: list[Skipped]  # folders that do not count
+    facts: pd.DataFrame  # folder, seeds, split, image counts, parameters, seconds, versions etc.
+    metrics: pd.DataFrame  # finite values by stage/metric; NaN where missing
+    config: pd.DataFrame  # values of dotted keys as text; NaN where a run has no such key
+    choices: pd.DataFrame  # the choice in each config group, where known
+    skipped: list[Skipped]  # folders not used
 
 
-def read(places: Sequence[str | Path]) -> Runs:
-    """Read every run in or under some places.
+def read(paths: Sequence[str | Path]) -> Runs:
+    """Load every run in or below some paths.
 
     Args:
-        places: sweep folders, run folders, or globs of them.
+        paths: sweep folders, run folders, or globs of them.
 
     Raises:
-        UsageError: a place does not exist, or no finished run is in any.
+        UsageError: a path does not exist, or none has a finished run.
     """
-    roots = [root for place in places for root in _expand(str(place))]
+    roots = [root for path in paths for root in _expand(str(path))]
     top = os.path.commonpath([root.absolute() for root in roots])
     skipped: list[Skipped] = []
     rows = []
@@ -58,47 +58,47 @@ def read(places: Sequence[str | Path]) -> Runs:
         skipped += [(str(folder), kind, reason)] if reason else []
     if not rows:
         first = ": ".join(skipped[0]) if skipped else "give a sweep or run folder"
-        raise UsageError(f"sweep={','.join(map(str, places))}: no finished run in or under it; {first}")
+        raise UsageError(f"sweep={','.join(map(str, paths))}: no finished run in or under it; {first}")
     facts, metrics, config, choices = (pd.DataFrame(list(part)) for part in zip(*rows, strict=True))
     return Runs(facts, metrics, config, choices, skipped)
 
 
-def _expand(place: str) -> list[Path]:
-    path = Path(place).expanduser()
+def _expand(pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
     matches = [path] if path.exists() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
     if not (folders := [match for match in matches if match.is_dir()]):
-        raise UsageError(f"sweep={place}: no such folder; expected a sweep folder, a run folder, or a glob of them")
+        raise UsageError(f"sweep={pattern}: no such folder; expected a sweep folder, a run folder, or a glob of them")
     return folders
 
 
 def _run_folders(roots: Sequence[Path], skipped: list[Skipped]) -> Iterator[Path]:
-    """Yield run folders once each, by place and path; nothing inside one is searched, and no link is followed."""
+    """Yield each run folder once, sorted within a root, without descending into it or following links."""
     seen: set[Path] = set()
-    closed: list[OSError] = []
+    errors: list[OSError] = []
     for root in roots:
-        for name, folders, files in os.walk(root, onerror=closed.append):
+        for name, folders, files in os.walk(root, onerror=errors.append):
             if RUN & {*files, *folders}:
                 folders.clear()
                 if (real := Path(name).resolve()) not in seen:
                     yield Path(name)
                 seen.add(real)
             folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-    skipped += [(str(error.filename), "unusable", str(error.strerror)) for error in closed]
+    skipped += [(str(error.filename), "unusable", str(error.strerror)) for error in errors]
 
 
 def _row(folder: Path, name: str, result: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """A result.json as a row of each table of `Runs`."""
+    """A row of each table of `Runs` from a result.json."""
     data, model, config = result["data"], result["model"], flat(result["config"])
     images = {stage: sum(data["counts"][stage]) for stage in ("train", "val", "test")}
     leaky, git = data.get("validation_is_test") is True, result.get("git") or {}
-    tested = [data["source"], data["class_names"], data["counts"]["test"], *map(config.get, SEEDS[1:])]
+    split = [data["source"], data["class_names"], data["counts"]["test"], *map(config.get, SEEDS[1:])]
     facts = {
         "path": str(folder),
         "folder": name,
         "model": str(model["name"]),
         **{seed: show(config.get(seed)) for seed in SEEDS},
-        "split": json.dumps(tested),  # the same images test runs of the same split
-        # Of Nadeau and Bengio; validation images choose the epoch, so they count as learned from.
+        "split": json.dumps(split),  # runs of the same split have the same test images
+        # Nadeau and Bengio's n_test/n_train; validation images select the epoch, so they count as training images.
         "test_share": images["test"] / (images["train"] + (0 if leaky else images["val"])),
         "validation_is_test": leaky,
         **_finite({key: {**model, **result}.get(key) for key in ("parameters", "best_epoch", "epochs", "seconds")}),

@@ -2,7 +2,7 @@
 
 Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003), 239-281: training sets of random
 splits overlap, so a model's scores are not independent. The variance of their mean is sd² (1/n + n_test/n_train), not
-sd²/n; a t-test with sd²/n finds differences that are not there.
+sd²/n; a t-test with sd²/n has too many false positives.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ ROUNDING = 1e-6  # metrics are computed in float32: a smaller standard deviation
 
 
 class Estimate(NamedTuple):
-    """The mean of n values, its 95 % interval from low to high, and the two-sided t-test of a mean of 0."""
+    """The mean of n values, its 95 % interval [low, high], and the two-sided t-test against a mean of 0."""
 
     n: int
     mean: float
@@ -31,10 +31,10 @@ def estimate(values: Sequence[float], test_share: float = 0.0) -> Estimate | Non
 
     Args:
         values: a score or difference for each split.
-        test_share: n_test / n_train for the corrected resampled t-test; 0 for Student's, for independent values.
+        test_share: n_test / n_train for the corrected resampled t-test; 0 for Student's t-test of independent values.
 
     Returns:
-        None below two values, or where all are equal: they have no spread to estimate from.
+        None for fewer than two values, or if all are equal: there is no variance to estimate.
     """
     n, sd = len(values), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     if sd <= ROUNDING:
@@ -45,7 +45,7 @@ def estimate(values: Sequence[float], test_share: float = 0.0) -> Estimate | Non
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number: calling those below alpha bounds the chance of any false call by alpha.
+    """Adjust p-values for multiple tests: rejecting those below alpha bounds the family-wise error rate by alpha.
 
     S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6 (1979).
     """

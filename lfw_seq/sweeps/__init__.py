@@ -1,1 +1,1 @@
-"""Jobs of a multirun, and the search."""
+"""Jobs of a multirun, and hyperparameter search."""

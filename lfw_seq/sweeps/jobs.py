@@ -1,6 +1,6 @@
-"""Jobs of a multirun: skipped when finished, resumed when interrupted, listed when they failed.
+"""Jobs of a multirun: skip finished ones, resume interrupted ones, list failed ones.
 
-All of it lives in the task and in a Hydra callback, so that it holds with every launcher and sweeper.
+Implemented in the task and a Hydra callback, and so independent of launcher and sweeper.
 """
 
 import logging
@@ -29,13 +29,13 @@ from lfw_seq.sweeps.names import count_jobs, swept, typed
 
 log = logging.getLogger(__name__)
 
-REPORTED = "test/accuracy"  # what the report at the end compares
-SEVERAL = re.compile(r"ddp|fsdp|deepspeed")  # strategies that start the command again
-COUNT = "LFW_SEQ_JOBS"  # of the environment, for workers: how many jobs a sweep has, and when it started
+REPORTED = "test/accuracy"  # compared by the report at the end
+SEVERAL = re.compile(r"ddp|fsdp|deepspeed")  # strategies that start further processes
+COUNT = "LFW_SEQ_JOBS"  # environment variable for workers: the number of jobs, and the start time
 REFUSED = "a run of several processes cannot be a job of a multirun; leave -m out"
 
 Task = Callable[[DictConfig], dict[str, Any]]
-failures: dict[str, str] = {}  # of this process's jobs, by name: a full disk takes no result.json
+failures: dict[str, str] = {}  # errors of this process's jobs by name, as a full disk has no room for result.json
 
 
 def in_sweep() -> bool:
@@ -44,7 +44,7 @@ def in_sweep() -> bool:
 
 
 def run(task: Task, cfg: DictConfig) -> float:
-    """Run a task as a job of a multirun, or as a command that prints its result; the value of `cfg.monitor`."""
+    """Run a task as a job of a multirun, or as a single run that prints its result; return its `cfg.monitor`."""
     if in_sweep():
         result = run_job(task, cfg)
     elif result := cli.run(task, cfg):
@@ -55,10 +55,10 @@ def run(task: Task, cfg: DictConfig) -> float:
 
 
 def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
-    """Run one job of a multirun: skip it when it is finished, keep the sweep going when it fails.
+    """Run a job of a multirun: skip it if it is finished; catch its errors unless `fail_fast`.
 
     Returns:
-        The result, stored or new; None when the job failed or another process runs it.
+        The result, stored or new; None if the job failed or another process runs it.
     """
     if HydraConfig.get().runtime.choices.get("hydra/launcher") == "joblib":
         end_with_parent()
@@ -69,12 +69,12 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     if (stored := runs.read_result(folder)) and stored["config_hash"] == experiment:
         print(f"{label}: finished before", flush=True)
         return stored
-    for handler in logging.root.handlers:  # the epochs of many jobs go to their own logs only
+    for handler in logging.root.handlers:  # epochs are logged in each job's own file only
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)
     if runs.was_interrupted(folder) and (folder / "checkpoints").is_dir():
         print(f"{label}: was interrupted, goes on", flush=True)
-    logging.raiseExceptions = False  # a full disk takes no log either
+    logging.raiseExceptions = False  # ignore a full disk
     try:
         if SEVERAL.search(strategy := str(OmegaConf.select(cfg, "trainer.strategy"))):
             raise UsageError(f"trainer.strategy={strategy}: {REFUSED}")
@@ -92,36 +92,36 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
             raise SystemExit(1) from error
         return None
     metrics = result["metrics"]
-    seen = "".join(f"{name} {metrics[name]:.4g}, " for name in (cfg.monitor, REPORTED) if name in metrics)
+    scores = "".join(f"{name} {metrics[name]:.4g}, " for name in (cfg.monitor, REPORTED) if name in metrics)
     left = time_left(folder.parent, int(total) - number, float(started))
-    print(f"{label}: {seen}{result['seconds']:.0f} s{left}", flush=True)
+    print(f"{label}: {scores}{result['seconds']:.0f} s{left}", flush=True)
     return result
 
 
 def time_left(sweep: Path, jobs: int, started: float) -> str:
-    """What the jobs after this one will take, by those that ended since the start, however many run at a time."""
+    """Estimated time of the remaining jobs, as text, from the rate at which jobs have ended since `started`."""
     if jobs <= 0:
         return ""
     ended = sum(path.stat().st_mtime >= started for path in sweep.glob(f"*/{runs.RESULT}"))
-    each = (time.time() - started) / max(ended, 1)  # none where the clock of a shared disk is behind
+    each = (time.time() - started) / max(ended, 1)  # 0 if the clock of a shared disk is behind
     return f", {timedelta(seconds=round(each * jobs))} left"
 
 
 @cache
 def end_with_parent() -> None:
-    """End this worker process when the one that started it is gone, however that ended."""
+    """End this worker process when its parent has ended, even by a kill."""
     parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        os._exit(1)  # the only way out of a process from a thread
+        os._exit(1)  # sys.exit would end this thread only
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _keep_failure(folder: Path, experiment: str, error: Exception) -> None:
-    """Leave the traceback in the job's own log and the reason in its result.json, where the disk takes them."""
+    """Write the traceback into the job's log and the error into its result.json, unless the disk is full."""
     with suppress(OSError):
         log.exception("failed")
         runs.touch_lock(folder)
@@ -130,10 +130,10 @@ def _keep_failure(folder: Path, experiment: str, error: Exception) -> None:
 
 
 class SweepSummary(Callback):
-    """Hydra callback of a multirun: refuse what cannot run in one, and list at the end what did not finish.
+    """Hydra callback of a multirun: reject distributed strategies at the start, list unfinished jobs at the end.
 
     Attributes:
-        report: `lfw_seq.report.write_report`, called when two jobs or more finished.
+        report: `lfw_seq.report.write_report`, called if two jobs or more finished.
     """
 
     current: "SweepSummary | None" = None  # of this process
@@ -143,7 +143,7 @@ class SweepSummary(Callback):
         self.folder, self.before = Path(), dict[Path, int]()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Before any job."""
+        """Check the strategy; record start time and existing jobs."""
         words = [word for word in config.hydra.overrides.task if re.match(r"\+*trainer(\.strategy)?=", word)]
         words.append(f"trainer.strategy={OmegaConf.select(config, 'trainer.strategy')}")
         for word in words:
@@ -156,7 +156,7 @@ class SweepSummary(Callback):
         SweepSummary.current = self
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """After the last job.
+        """Print the summary.
 
         Raises:
             SystemExit: a job did not finish.
@@ -165,22 +165,22 @@ class SweepSummary(Callback):
             raise SystemExit(status)
 
     def locks(self) -> dict[Path, int]:
-        """The jobs there are, and when a process last came to each, by the clock of the disk."""
+        """Folders of all jobs, with the modification time of the lock in ns, by the clock of the disk."""
         return {path.parent: path.stat().st_mtime_ns for path in self.folder.glob(f"*/{runs.LOCK}")}
 
     def jobs(self) -> list[Path]:
-        """The jobs that this start has come to."""
+        """Folders of the jobs run or skipped since the start."""
         return [job for job, touched in self.locks().items() if touched != self.before.get(job)]
 
     def finish(self, error: BaseException | None = None) -> int:
-        """Print how the multirun ended; the exit status: 1 when a job of this start is not finished."""
+        """Print the summary of the multirun; return its exit status, 1 if a job of this start is not finished."""
         jobs = self.jobs()
         if not jobs and error is None:
             NewFolders.remove_unused()
             words = " ".join(str(word.input_line) for word in swept(typed()))
-            stop(f"{words}: no jobs; expected a value or more for each key")
-        found = {job.name: runs.why_unfinished(job) for job in sorted(jobs)}
-        unfinished = {name: failures.get(name, why) for name, why in found.items() if why}
+            stop(f"{words}: no jobs; expected one value or more for each key")
+        reasons = {job.name: runs.why_unfinished(job) for job in sorted(jobs)}
+        unfinished = {name: failures.get(name, why) for name, why in reasons.items() if why}
         finished = len(jobs) - len(unfinished)
         if finished > 1 and self.report is not None:
             try:
@@ -194,12 +194,12 @@ class SweepSummary(Callback):
             print(f"The sweep stopped: {describe(error)}", file=sys.stderr)
         if unfinished or error is not None:
             if not isinstance(error, KeyboardInterrupt | SystemExit):
-                print("Start the same command again to go on.")
+                print("Run the same command again to resume.")
             return 1
         return 0
 
 
 def stopped(error: BaseException) -> int | None:
-    """The exit status of this process's multirun that an error ended; None where there is none, or before any job."""
+    """Exit status of a multirun ended by an error; None without a multirun, or before its first job."""
     sweep, ended = SweepSummary.current, isinstance(error, KeyboardInterrupt | SystemExit)
     return sweep.finish(error) if sweep and (ended or sweep.jobs()) else None

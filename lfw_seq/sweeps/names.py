@@ -1,4 +1,4 @@
-"""The names of a sweep's folder and of its jobs', and how many there are, from the words that were typed."""
+"""Folder names of a sweep and its jobs, and the number of jobs, from the command line."""
 
 import hashlib
 import inspect
@@ -25,7 +25,7 @@ NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "train
 
 
 def swept_keys(params: DictConfig | None) -> str:
-    """The keys that differ between the jobs of this multirun, comma-separated, in the order they were typed.
+    """Keys that differ between the jobs of this multirun, comma-separated, in the order typed.
 
     Args:
         params: the config's `hydra.sweeper.params`.
@@ -35,30 +35,30 @@ def swept_keys(params: DictConfig | None) -> str:
 
 
 def typed() -> list[str]:
-    """The words key=value that were typed."""
+    """The overrides key=value on the command line."""
     return [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
 
 
 def swept(words: list[str]) -> list[Override]:
-    """The words that have several values."""
+    """The overrides that have several values."""
     return [word for word in OverridesParser.create().parse_overrides(words) if word.is_sweep_override()]
 
 
 def sweep_dir(keys: str) -> str:
-    """The folder of a sweep: the command, what varies, and a digest of what was typed."""
-    kept = sorted(word.lstrip("+") for word in typed() if not word.lstrip("+").startswith(NOT_NAMED))
-    ready = [word.removeprefix("sweep=") for word in kept if word.startswith("sweep=")]
+    """Folder of a sweep: the command, the swept keys, and a digest of the overrides."""
+    overrides = sorted(word.lstrip("+") for word in typed() if not word.lstrip("+").startswith(NOT_NAMED))
+    ready = [word.removeprefix("sweep=") for word in overrides if word.startswith("sweep=")]
     command = Path(sys.argv[0]).stem
     name = "-".join([command, *ready, *(() if ready else (keys,))])
-    digest = hashlib.sha256(repr([command, *kept]).encode()).hexdigest()
+    digest = hashlib.sha256(repr([command, *overrides]).encode()).hexdigest()
     return str(Path("multirun", f"{_file_name(name)}-{digest[:6]}").absolute())
 
 
 def job_name(keys: str, *, _root_: DictConfig) -> str:
-    """The folder of a sweep's job: what differs and six digits of its experiment's hash.
+    """Folder of a job: the values of the swept keys, and six digits of the experiment's hash.
 
-    A folder of the same experiment that stands there under another name, from a sweep over other keys, is taken up;
-    where its photos have changed since it finished, there is a new one.
+    An existing folder of the same experiment is reused, even under another name from a sweep over other keys, unless
+    the photos have changed since it finished.
     """
     cfg = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
     experiment, photos = runs.config_hash(cfg), ""
@@ -77,23 +77,23 @@ def job_name(keys: str, *, _root_: DictConfig) -> str:
 
 
 def other_photos(folder: Path, cfg: DictConfig) -> str:
-    """The fingerprint of the photos there are now; empty where the finished run in the folder had it, or none is."""
+    """Current fingerprint of the photos; empty if the folder's finished run has the same, or none is finished."""
     if "cache_dir" not in (cfg.get("data") or ()):  # drawn faces
         return ""
     try:
         result = runs.read_result(folder)
         now = fingerprint_now(json.dumps(runs.to_plain(cfg.data) | {"download": False})) if result else ""
-    except UsageError:  # they cannot be had, and nothing compared
+    except UsageError:  # the photos are not available
         return ""
     return now if result and now != result["data"]["fingerprint"] else ""
 
 
 @cache
 def fingerprint_now(data: str) -> str:
-    """The fingerprint of the faces that the config's keys of `data`, as JSON, give.
+    """Current fingerprint of the faces described by the config group `data`, as JSON.
 
     Raises:
-        UsageError: they give none.
+        UsageError: the faces cannot be loaded.
     """
     keys = json.loads(data)
     own = ("_target_", *inspect.signature(get_object(keys["_target_"])).parameters)
@@ -106,7 +106,7 @@ def _file_name(text: str) -> str:
 
 
 def count_jobs(config: DictConfig) -> int:
-    """How many jobs a multirun of this config has; 0 where its words do not show it, as `model=glob(*)`."""
+    """Number of jobs in a multirun of this config; 0 if its overrides do not determine it, as `model=glob(*)`."""
     params = (config.hydra.sweeper.get("params") or {}).items()
     words = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in params)]
     try:
@@ -115,7 +115,7 @@ def count_jobs(config: DictConfig) -> int:
         return 0
 
 
-# Cached in the config, which launchers carry to their workers: there, what was typed is not known.
+# Cached in the config, which launchers send to their workers: these have no command line to parse.
 OmegaConf.register_new_resolver("swept_keys", swept_keys, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("sweep_dir", sweep_dir, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)

@@ -1,7 +1,7 @@
-"""A search with Optuna: each job of a multirun is a trial that draws its own keys, so that any launcher can run it.
+"""Hyperparameter search with Optuna: each job of a multirun is a trial that samples its own values, with any launcher.
 
-`-m +sweep=tpe` runs `trial=0`, `trial=1`, ... The trials share a journal file in the sweep's folder. A trial keeps the
-values it has drawn: an interrupted or failed job goes on, or runs again, with the same ones.
+`-m +sweep=tpe` runs `trial=0`, `trial=1`, ... The trials share a journal file in the sweep's folder. A trial keeps its
+sampled values: an interrupted or failed job resumes, or runs again, with the same ones.
 """
 
 import fcntl
@@ -29,38 +29,38 @@ KEYS |= {"search.prune_startup_trials": Natural, "search.prune_warmup_epochs": N
 
 
 def distributions(space: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistribution]:
-    """Optuna's distributions by dotted key.
+    """Optuna distributions by dotted key.
 
     Args:
-        space: nested as the config; a list is a choice, `{low, high, log, step}` a range of whole or real numbers.
+        space: nested like the config; a list is categorical, `{low, high, log, step}` an integer or float range.
         prefix: of the keys.
 
     Raises:
-        UsageError: neither a list nor a range.
+        UsageError: a value is neither a list nor a range.
     """
-    found: dict[str, BaseDistribution] = {}
+    by_key: dict[str, BaseDistribution] = {}
     for name, value in space.items():
         key = f"{prefix}{name}"
         if isinstance(value, list):
             with configuring(f"search.space.{key}"):
-                found[key] = CategoricalDistribution(value)
+                by_key[key] = CategoricalDistribution(value)
         elif isinstance(value, Mapping) and "low" in value:
             kind = IntDistribution if fits([value["low"], value.get("high")], list[int]) else FloatDistribution
             check_arguments(f"search.space.{key}", kind, value)
             with configuring(f"search.space.{key}"):
-                found[key] = kind(**value)
+                by_key[key] = kind(**value)
         elif isinstance(value, Mapping):
-            found |= distributions(value, f"{key}.")
+            by_key |= distributions(value, f"{key}.")
         else:
             raise UsageError(f"search.space.{key}={value}: expected a list, or {{low: ..., high: ..., log: true}}")
-    return found
+    return by_key
 
 
 def check_search(cfg: DictConfig) -> None:
     """Check a search's keys.
 
     Raises:
-        UsageError: a value out of range, or a key in its space that the config has not.
+        UsageError: a value is out of range, or the search space has a key that is not in the config.
     """
     check_keys(cfg, KEYS)
     for key in distributions(to_plain(cfg.search.space)):
@@ -71,7 +71,7 @@ def check_search(cfg: DictConfig) -> None:
 
 
 def load_study(folder: Path, search: Mapping[str, Any], mode: str, seed: int) -> optuna.Study:
-    """The study of a sweep's folder, made when missing, with TPE (Bergstra et al., 2011) and median pruning."""
+    """Load or create the study of a sweep's folder, with TPE (Bergstra et al., 2011) and median pruning."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     return optuna.create_study(
@@ -85,12 +85,12 @@ def load_study(folder: Path, search: Mapping[str, Any], mode: str, seed: int) ->
 
 
 def open_trial(folder: Path, search: Mapping[str, Any], job: int, mode: str) -> optuna.Trial:
-    """The trial of a job; its `params` are the values drawn, by dotted key.
+    """Open the trial of a job; its `params` are the sampled values by dotted key.
 
     Args:
-        folder: the sweep's.
+        folder: of the sweep.
         search: the config's node `search`.
-        job: its number, from 0; what it draws depends on the search's seed and on the trials finished before.
+        job: its number, from 0; its samples depend on the search's seed and on the trials finished before.
         mode: "min" or "max".
     """
     check_value("trial", job, Natural)
@@ -98,23 +98,24 @@ def open_trial(folder: Path, search: Mapping[str, Any], job: int, mode: str) -> 
     study = load_study(folder, search, mode, derive_seed(search["seed"], job))
     with (folder / f"{JOURNAL}.asking").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if before := [trial for trial in study.trials if trial.user_attrs.get("job") == job]:
-            if before[-1].state == TrialState.RUNNING:
-                study.tell(before[-1].number, state=TrialState.FAIL)
-            study.enqueue_trial(before[-1].params)
+        if earlier := [trial for trial in study.trials if trial.user_attrs.get("job") == job]:
+            if earlier[-1].state == TrialState.RUNNING:
+                study.tell(earlier[-1].number, state=TrialState.FAIL)
+            study.enqueue_trial(earlier[-1].params)
         trial = study.ask(space)
         trial.set_user_attr("job", job)
     return trial
 
 
 class Pruning(Callback):
-    """A trial at work: report each epoch, and stop a run that is worse than the median of the others at that epoch.
+    """Report each epoch to the trial, and stop a run that is worse than the median of the others at that epoch.
 
-    The rule is Optuna's MedianPruner, after Golovin et al. (2017). A stopped run is tested and complete.
+    The rule is Optuna's MedianPruner (median stopping, Golovin et al., 2017). A pruned run is tested and complete.
 
     Attributes:
-        trial: open.
-        monitor: the metric.
+        trial: running.
+        monitor: metric reported.
+        reported: its values by epoch, from 1.
         pruned: whether the run was stopped.
     """
 
@@ -124,7 +125,7 @@ class Pruning(Callback):
         self.pruned = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report, and stop where the trial is hopeless."""
+        """Report the epoch's value; stop the run if the trial should be pruned."""
         epoch = trainer.current_epoch + 1
         self.reported[epoch] = float(trainer.callback_metrics[self.monitor])
         self.trial.report(self.reported[epoch], epoch)
@@ -132,11 +133,11 @@ class Pruning(Callback):
             self.pruned = trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """What was reported."""
+        """The reported values."""
         return {"reported": dict(self.reported), "pruned": self.pruned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Report it again, to the trial that goes on in the interrupted one's place."""
+        """Report the values again, to the trial that replaces the interrupted one."""
         self.reported, self.pruned = dict(state_dict["reported"]), state_dict["pruned"]
         for epoch, value in self.reported.items():
             self.trial.report(value, epoch)
@@ -148,32 +149,32 @@ class Pruning(Callback):
 
 
 def draw(cfg: DictConfig) -> tuple[DictConfig, Pruning]:
-    """The config of a job with the values that its trial draws, and what stops it and closes the trial."""
+    """Return the config of a job with its trial's sampled values, and the callback that prunes and closes the trial."""
     check_search(cfg)
     trial = open_trial(Path(cfg.run_dir).parent, to_plain(cfg.search), cfg.trial, cfg.monitor_mode)
-    drawn = cfg.copy()
+    sampled = cfg.copy()
     for key, value in trial.params.items():
-        OmegaConf.update(drawn, key, value, force_add=False)
-    return drawn, Pruning(trial, cfg.monitor)
+        OmegaConf.update(sampled, key, value, force_add=False)
+    return sampled, Pruning(trial, cfg.monitor)
 
 
 class SearchSummary(HydraCallback):
-    """Hydra callback: check the keys of a search before it, and print the best trial when it has ended."""
+    """Hydra callback: check a search's keys before the first job, print the best trial after the last."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Before any job; Hydra would only warn of an exception."""
+        """Check the keys; stop on any error, as Hydra would only log it."""
         try:
             check_search(config)
         except Exception as error:
             stop(describe(error))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """After the last job."""
+        """Print the best trial."""
         print(describe_best(Path(config.hydra.sweep.dir)))
 
 
 def describe_best(folder: Path) -> str:
-    """The best trial of a sweep's folder in a line."""
+    """The best trial of a sweep's folder, in one line."""
     study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))))
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     if not any(trial.state == TrialState.COMPLETE for trial in finished):

@@ -28,10 +28,7 @@ def report(cfg: DictConfig) -> dict[str, str]:
 
 
 def write_report(
-    paths: Sequence[str | Path],
-    metric: str,
-    out: str | Path | None = None,
-    monitor: str | None = None,
+    paths: Sequence[str | Path], metric: str, out: str | Path | None = None, monitor: str | None = None
 ) -> str:
     """Compare the runs in or below some paths; write report.html and CSV files.
 
@@ -55,34 +52,28 @@ def write_report(
     from lfw_seq.reports.read import read
 
     result = compare(read(paths), metric, monitor)
-    folder, title = _folder(paths, out), tables.title(result)
-    summary, all_tables = tables.sentences(result), tables.all_tables(result)
-    figures = pictures(result)
+    if out is None:
+        if len(paths) != 1 or not Path(paths[0]).expanduser().is_dir():
+            raise UsageError(f"sweep={','.join(map(str, paths))}: needs out=FOLDER, as it may match several folders")
+        out = Path(paths[0]) / "report"
+    folder, figures = Path(out).expanduser(), pictures(result)
+    title, summary = tables.title(result), tables.sentences(result)
     facts = {name: result.runs[column].dropna().unique() for name, column in METADATA.items()}
     metadata = {name: tables.some(values) for name, values in facts.items() if len(values)}
-    sections = [page.Section("Summary", summary)]
-    for heading, table in all_tables.items():
+    sections, parts = [page.Section("Summary", summary)], [title]
+    for heading, table in tables.all_tables(result).items():
         sections.append(page.Section(heading, [], [tables.head(table, PAGE_ROWS)], figures.get(heading, [])))
+        if heading != "Runs":
+            cells, note, _ = tables.head(table, TERMINAL_ROWS)
+            parts.append(f"{heading}\n{cells.to_string(index=False)}\n{note}".rstrip())
     texts = {name: page.as_csv(table) for name, table in tables.csv_tables(result).items()}
     texts["report.html"] = page.render(title, {"compared": result.metric} | metadata, [], sections)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in texts.items():
         write_text(folder / name, content.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    heads = {heading: tables.head(table, TERMINAL_ROWS) for heading, table in all_tables.items() if heading != "Runs"}
-    parts = [
-        f"{heading}\n{table.cells.to_string(index=False)}\n{table.note}".rstrip() for heading, table in heads.items()
-    ]
-    printed = "\n\n".join([title, *parts, "\n".join(summary), f"in {folder / 'report.html'}"])
     encoding = sys.stdout.encoding or "utf-8"
+    printed = "\n\n".join([*parts, "\n".join(summary), f"in {folder / 'report.html'}"])
     return printed.encode(encoding, "replace").decode(encoding)
-
-
-def _folder(paths: Sequence[str | Path], out: str | Path | None) -> Path:
-    if out is not None:
-        return Path(out).expanduser()
-    if len(paths) == 1 and (only := Path(paths[0]).expanduser()).is_dir():
-        return only / "report"
-    raise UsageError(f"sweep={','.join(map(str, paths))}: needs out=FOLDER, as it may match several folders")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,8 @@ def plan(cfg: DictConfig) -> Plan:
     """Time whole commands, with Python's start-up."""
     words = ("data=synthetic", "trainer=cpu", "trainer.max_epochs=5")
     single, sweep = train_command(*words), train_command("-m", *words, f"seed=range({cfg.runs})")
-    lines = {
-        ONE: sweep,
-        SINGLE: ["sh", "-ec", f"for seed in $(seq {cfg.runs}); do {shlex.join(single)} seed=$seed; done"],
-    }
+    loop = f"for seed in $(seq {cfg.runs}); do {shlex.join(single)} seed=$seed; done"
+    lines = {ONE: sweep, SINGLE: ["sh", "-ec", loop]}
     pairs = [(ONE, SINGLE, "seconds")]
     if not (missing := unavailable("joblib", "hydra_plugins", "hydra_plugins.hydra_joblib_launcher")):
         lines[TWO] = [*sweep, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]

@@ -64,7 +64,11 @@ def compare(loaded: Runs, metric: str, monitor: str | None = None) -> Comparison
         UsageError: no run has `metric` or `monitor`.
     """
     _check_metric("metric", metric, loaded.metrics)
-    monitor = _choose_monitor(loaded, monitor)
+    if monitor is not None:
+        _check_metric("monitor", monitor, [name for name in loaded.metrics if name.startswith("val/")])
+    else:
+        monitors = loaded.config.reindex(columns=["monitor"])["monitor"].dropna().unique()
+        monitor = str(monitors[0]) if len(monitors) == 1 and monitors[0].startswith("val/") else None
     mode = "min" if str(monitor).endswith("loss") else "max"
     usable = loaded.metrics[metric].notna()
     numbers, settings, decided = group(*(table[usable] for table in (loaded.facts, loaded.config, loaded.choices)))
@@ -83,15 +87,6 @@ def _check_metric(key: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         names = sorted(metric for metric in known if metric.count("/") < 2)
         raise UsageError(f"{key}={name}: no run has it; expected one of {', '.join(names)}")
-
-
-def _choose_monitor(loaded: Runs, monitor: str | None) -> str | None:
-    """Validation metric that ranks configurations."""
-    if monitor is not None:
-        _check_metric("monitor", monitor, [name for name in loaded.metrics if name.startswith("val/")])
-        return monitor
-    monitors = loaded.config.reindex(columns=["monitor"])["monitor"].dropna().unique()
-    return str(monitors[0]) if len(monitors) == 1 and monitors[0].startswith("val/") else None
 
 
 def _summarize(runs: pd.DataFrame, metric: str, monitor: str | None) -> pd.DataFrame:
@@ -140,9 +135,8 @@ def _pairs(runs: pd.DataFrame, metric: str, table: pd.DataFrame, ranked: Sequenc
     chosen = list(combinations(table.index[table["splits"] > 1], 2))
     if len(table) > MAX_ALL_PAIRS:
         chosen = [(best, other) for best in ranked[:1] for other in table.index if other != best]
-    tests = (
-        (pair, estimate((scores[pair[0]] - scores[pair[1]]).dropna(), shares[list(pair)].mean())) for pair in chosen
-    )
+    tests = [estimate((scores[one] - scores[two]).dropna(), shares[[one, two]].mean()) for one, two in chosen]
+    rows = [(*pair, *test) for pair, test in zip(chosen, tests, strict=True) if test]
     columns = ["first", "second", "splits", "difference", "low", "high", "t", "p"]
-    pairs = pd.DataFrame([(*pair, *test) for pair, test in tests if test], columns=columns).astype({"p": float})
+    pairs = pd.DataFrame(rows, columns=columns).astype({"p": float})
     return pairs.assign(p_holm=holm(pairs["p"])).sort_values("p", kind="stable", ignore_index=True)

@@ -34,9 +34,9 @@ def every_run(result: Comparison) -> Picture:
         values = result.runs.loc[result.runs["configuration"] == configuration, result.metric]
         heights = [place + 0.48 * (rank + 0.5) / len(values) - 0.24 for rank in range(len(values))]
         plot.plot(values, heights, label="a run", **POINT)
-        kind = "" if pd.isna(row["corrected_low"]) else "corrected "
-        ends = [row[f"{kind.strip()}_{end}".strip("_")] for end in ("low", "high")]
-        plot.plot(ends, [place] * 2, color=COLOURS[2], linestyle="-", label=f"{kind}95 % interval")
+        kind = "corrected_" * pd.notna(row["corrected_low"])
+        limits, label = [row[f"{kind}low"], row[f"{kind}high"]], f"{kind.replace('_', ' ')}95 % interval"
+        plot.plot(limits, [place] * 2, color=COLOURS[2], linestyle="-", label=label)
         plot.plot(row["mean"], place, label="mean", linestyle="", **MEAN)
         if result.metric.endswith("/accuracy"):
             plot.plot([row["majority_rate"]] * 2, [place - 0.4, place + 0.4], label="majority rate", **REFERENCE)
@@ -85,10 +85,8 @@ def learning_curves(result: Comparison) -> list[Picture]:
     few = f"{len(by_number)} of {len(result.table):,} configurations, the best by validation first"
     which = few if len(by_number) < len(result.table) else "every configuration"
     panels = {
-        f"{name} of {which}" if name == monitor else name: {
-            result.label(number): [table[name] for table in tables] for number, tables in by_number.items()
-        }
-        for name in names
+        title: {result.label(number): [table[name] for table in tables] for number, tables in by_number.items()}
+        for name, title in zip(names, (names[0], f"{monitor} of {which}"), strict=True)
     }
     return [picture(curves(panels, "epoch", result.table["majority_rate"].mean()))]
 

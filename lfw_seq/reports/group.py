@@ -20,7 +20,10 @@ def group(
         configuration, seeds and data of an earlier one; the value of each swept key as text, a row for each
         configuration; and for each swept key the other keys that its value determines.
     """
-    ignored = {key for key in config if is_under(key, (*SEEDS, *NO_SETTINGS))}.union(_copies_of_seeds(config))
+    varying = config.loc[:, config.nunique() > 1]
+    ignored = {key for key in config if is_under(key, (*SEEDS, *NO_SETTINGS))}
+    for seed in config.columns.intersection(SEEDS):  # with its copies, such as `model.seed: ${seed}`
+        ignored.update(varying.columns[(varying.isna() | varying.eq(config[seed], axis=0)).all()])
     config = config.drop(columns=list(ignored)).fillna(ABSENT)
     config = config.loc[:, config.nunique() > 1].assign(**{FINGERPRINT: facts["fingerprint"]})
     numbers = config.groupby(list(config), sort=False).ngroup()
@@ -28,20 +31,13 @@ def group(
     choices = by_group.first().where(by_group.nunique(dropna=False) == 1)
     if "experiment" in choices and choices["experiment"].notna().any():
         choices["experiment"] = choices["experiment"].fillna(choices["model"])  # baselines beside experiments
-    settings = config.groupby(numbers).first().drop(columns=choices.columns, errors="ignore")
-    settings = choices.join(settings).fillna(ABSENT)
+    own = config.groupby(numbers).first().drop(columns=choices.columns, errors="ignore")
+    settings = choices.join(own).fillna(ABSENT)
     decided = _swept(settings, {*choices, *(name for name in settings if name.endswith("_target_"))})
     settings = settings[list(decided)].sort_values(list(decided), key=lambda column: column.map(in_order))
     of_run = numbers.map({number: place for place, number in enumerate(settings.index)}).rename("configuration")
     repeated = facts[SEEDS].assign(configuration=of_run).duplicated()
     return of_run[~repeated], settings.reset_index(drop=True), decided
-
-
-def _copies_of_seeds(config: pd.DataFrame) -> list[str]:
-    """Keys that vary and equal a seed in all runs that have them, such as `model.seed: ${seed}`."""
-    varying, seeds = config.loc[:, config.nunique() > 1], [seed for seed in SEEDS if seed in config]
-    copies = [(varying.isna() | varying.eq(config[seed], axis=0)).all() for seed in seeds]
-    return [key for key in varying if key not in SEEDS and any(copy[key] for copy in copies)]
 
 
 def _swept(settings: pd.DataFrame, choices: set[str]) -> dict[str, list[str]]:
@@ -57,16 +53,14 @@ def _swept(settings: pd.DataFrame, choices: set[str]) -> dict[str, list[str]]:
     }
     decided: dict[str, list[str]] = {}
     for name in sorted(ranks, key=ranks.__getitem__):
-        values, owner = settings[name], None
+        values = settings[name]
         for key in decided:
-            if owner is None and (
-                settings[key].equals(values) or (key in choices and _decides(settings[[key]], values))
-            ):
-                owner = key
-        if owner:
-            decided[owner].append(name)
-        elif not (name == FINGERPRINT and decided and _decides(settings[list(decided)], values)):
-            decided[name] = []
+            if settings[key].equals(values) or (key in choices and _decides(settings[[key]], values)):
+                decided[key].append(name)
+                break
+        else:
+            if not (name == FINGERPRINT and decided and _decides(settings[list(decided)], values)):
+                decided[name] = []
     return decided
 
 

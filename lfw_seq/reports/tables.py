@@ -25,12 +25,11 @@ def title(result: Comparison) -> str:
     """The keys that vary between the runs, and the metric compared."""
     varying = {result.names[key]: result.settings[key] for key in result.settings}
     varying |= {seed: result.runs[seed] for seed in SEEDS if result.runs[seed].nunique() > 1}
-    lists = {name: sorted(values.unique(), key=in_order) for name, values in varying.items()}
-    texts = {name: ",".join(map(short, values)) for name, values in lists.items()}
-    words = [
-        f"{name}={text}" if len(text) <= MAX_LIST else f"{len(lists[name]):,} values of {name}"
-        for name, text in texts.items()
-    ]
+    words = []
+    for name, values in varying.items():
+        distinct = sorted(values.unique(), key=in_order)
+        text = ",".join(map(short, distinct))
+        words.append(f"{name}={text}" if len(text) <= MAX_LIST else f"{len(distinct):,} values of {name}")
     return printable(f"Comparison of {some(words) or 'runs'} by {result.metric}")
 
 

@@ -30,7 +30,7 @@ from lfw_seq.sweeps.names import count_jobs, swept, typed
 log = logging.getLogger(__name__)
 
 REPORTED = "test/accuracy"  # compared by the report at the end
-SEVERAL = re.compile(r"ddp|fsdp|deepspeed")  # strategies that start further processes
+SEVERAL = "(ddp|fsdp|deepspeed)"  # strategies that start further processes
 COUNT = "LFW_SEQ_JOBS"  # environment variable for workers: the number of jobs, and the start time
 REFUSED = "a run of several processes cannot be a job of a multirun; leave -m out"
 
@@ -38,14 +38,9 @@ Task = Callable[[DictConfig], dict[str, Any]]
 failures: dict[str, str] = {}  # errors of this process's jobs by name, as a full disk has no room for result.json
 
 
-def in_sweep() -> bool:
-    """Whether this process runs a job of a multirun."""
-    return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
-
-
 def run(task: Task, cfg: DictConfig) -> float:
     """Run a task as a job of a multirun, or as a single run that prints its result; return its `cfg.monitor`."""
-    if in_sweep():
+    if HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num"):
         result = run_job(task, cfg)
     elif result := cli.run(task, cfg):
         from lfw_seq.evaluation.summary import closing_table
@@ -76,7 +71,7 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
         print(f"{label}: was interrupted, goes on", flush=True)
     logging.raiseExceptions = False  # ignore a full disk
     try:
-        if SEVERAL.search(strategy := str(OmegaConf.select(cfg, "trainer.strategy"))):
+        if re.search(SEVERAL, strategy := str(OmegaConf.select(cfg, "trainer.strategy"))):
             raise UsageError(f"trainer.strategy={strategy}: {REFUSED}")
         result = task(cfg)
     except runs.InUse:
@@ -144,10 +139,9 @@ class SweepSummary(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the strategy; record start time and existing jobs."""
-        words = [word for word in config.hydra.overrides.task if re.match(r"\+*trainer(\.strategy)?=", word)]
-        words.append(f"trainer.strategy={OmegaConf.select(config, 'trainer.strategy')}")
-        for word in words:
-            if SEVERAL.search(word):
+        strategy = f"trainer.strategy={OmegaConf.select(config, 'trainer.strategy')}"
+        for word in (*config.hydra.overrides.task, strategy):
+            if re.match(rf"\+*trainer(\.strategy)?=.*{SEVERAL}", word):
                 stop(f"{word}: {REFUSED}")
         OmegaConf.select(config, "hydra.sweep.subdir")  # fills the cache of `swept_keys`, for workers
         self.folder = Path(config.hydra.sweep.dir).absolute()
@@ -156,11 +150,7 @@ class SweepSummary(Callback):
         SweepSummary.current = self
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the summary.
-
-        Raises:
-            SystemExit: a job did not finish.
-        """
+        """Print the summary; exit with status 1 if a job did not finish."""
         if status := self.finish():
             raise SystemExit(status)
 
@@ -182,6 +172,7 @@ class SweepSummary(Callback):
         reasons = {job.name: runs.why_unfinished(job) for job in sorted(jobs)}
         unfinished = {name: failures.get(name, why) for name, why in reasons.items() if why}
         finished = len(jobs) - len(unfinished)
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         if finished > 1 and self.report is not None:
             try:
                 print(f"\n{self.report([self.folder], REPORTED, self.folder / 'report')}\n")
@@ -190,13 +181,11 @@ class SweepSummary(Callback):
         print(f"{finished} finished, {len(unfinished)} not, in {self.folder}")
         for name, why in unfinished.items():
             print(f"  {name}  {why}")
-        if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+        if error is not None and not interrupted:
             print(f"The sweep stopped: {describe(error)}", file=sys.stderr)
-        if unfinished or error is not None:
-            if not isinstance(error, KeyboardInterrupt | SystemExit):
-                print("Run the same command again to resume.")
-            return 1
-        return 0
+        if (unfinished or error is not None) and not interrupted:
+            print("Run the same command again to resume.")
+        return int(bool(unfinished) or error is not None)
 
 
 def stopped(error: BaseException) -> int | None:

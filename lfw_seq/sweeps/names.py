@@ -25,11 +25,7 @@ NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "train
 
 
 def swept_keys(params: DictConfig | None) -> str:
-    """Keys that differ between the jobs of this multirun, comma-separated, in the order typed.
-
-    Args:
-        params: the config's `hydra.sweeper.params`.
-    """
+    """Keys that differ between jobs, comma-separated, in the order typed, then those of `hydra.sweeper.params`."""
     keys = [override.get_key_element() for override in swept(typed())]
     return ",".join(dict.fromkeys([*keys, *map(str, params or ())]))
 
@@ -49,7 +45,7 @@ def sweep_dir(keys: str) -> str:
     overrides = sorted(word.lstrip("+") for word in typed() if not word.lstrip("+").startswith(NOT_NAMED))
     ready = [word.removeprefix("sweep=") for word in overrides if word.startswith("sweep=")]
     command = Path(sys.argv[0]).stem
-    name = "-".join([command, *ready, *(() if ready else (keys,))])
+    name = "-".join([command, *(ready or [keys])])
     digest = hashlib.sha256(repr([command, *overrides]).encode()).hexdigest()
     return str(Path("multirun", f"{_file_name(name)}-{digest[:6]}").absolute())
 
@@ -80,12 +76,11 @@ def other_photos(folder: Path, cfg: DictConfig) -> str:
     """Current fingerprint of the photos; empty if the folder's finished run has the same, or none is finished."""
     if "cache_dir" not in (cfg.get("data") or ()):  # drawn faces
         return ""
-    try:
-        result = runs.read_result(folder)
-        now = fingerprint_now(json.dumps(runs.to_plain(cfg.data) | {"download": False})) if result else ""
-    except UsageError:  # the photos are not available
-        return ""
-    return now if result and now != result["data"]["fingerprint"] else ""
+    with suppress(UsageError):  # the photos are not available
+        if result := runs.read_result(folder):
+            now = fingerprint_now(json.dumps(runs.to_plain(cfg.data) | {"download": False}))
+            return now if now != result["data"]["fingerprint"] else ""
+    return ""
 
 
 @cache

@@ -57,11 +57,7 @@ def distributions(space: Mapping[str, Any], prefix: str = "") -> dict[str, BaseD
 
 
 def check_search(cfg: DictConfig) -> None:
-    """Check a search's keys.
-
-    Raises:
-        UsageError: a value is out of range, or the search space has a key that is not in the config.
-    """
+    """Raise UsageError for a value that is out of range, or a key of the search space that is not in the config."""
     check_keys(cfg, KEYS)
     for key in distributions(to_plain(cfg.search.space)):
         group, _, name = key.rpartition(".")
@@ -154,7 +150,7 @@ def draw(cfg: DictConfig) -> tuple[DictConfig, Pruning]:
     trial = open_trial(Path(cfg.run_dir).parent, to_plain(cfg.search), cfg.trial, cfg.monitor_mode)
     sampled = cfg.copy()
     for key, value in trial.params.items():
-        OmegaConf.update(sampled, key, value, force_add=False)
+        OmegaConf.update(sampled, key, value)
     return sampled, Pruning(trial, cfg.monitor)
 
 
@@ -170,15 +166,12 @@ class SearchSummary(HydraCallback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the best trial."""
-        print(describe_best(Path(config.hydra.sweep.dir)))
-
-
-def describe_best(folder: Path) -> str:
-    """The best trial of a sweep's folder, in one line."""
-    study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))))
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    if not any(trial.state == TrialState.COMPLETE for trial in finished):
-        return "No trial is complete"
-    best = study.best_trial
-    values = " ".join(f"{key}={value}" for key, value in best.params.items())
-    return f"Best of {len(finished)} trials: trial={best.user_attrs['job']} with {best.value:.4g}, {values}"
+        journal = JournalFileBackend(str(Path(config.hydra.sweep.dir, JOURNAL)))
+        study = optuna.load_study(study_name=STUDY, storage=JournalStorage(journal))
+        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if any(trial.state == TrialState.COMPLETE for trial in finished):
+            best = study.best_trial
+            values = " ".join(f"{key}={value}" for key, value in best.params.items())
+            print(f"Best of {len(finished)} trials: trial={best.user_attrs['job']} with {best.value:.4g}, {values}")
+        else:
+            print("No trial is complete")

@@ -1,4 +1,4 @@
-"""Tests never download: LFW is read where it is on disk, and else its tests are skipped, or fail with --require-lfw."""
+"""Shared fixtures. Tests never download: without LFW on disk its tests are skipped, or fail with --require-lfw."""
 
 import csv
 import functools
@@ -44,13 +44,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decoded faces go into the test session's own folder."""
+    """Cache decoded faces in a folder of the test session."""
     monkeypatch.setenv("LFW_SEQ_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture
 def lfw_home(request: pytest.FixtureRequest) -> Path:
-    """A data home with the real photos."""
+    """scikit-learn's data folder with the real photos."""
     for home in (os.environ.get("SCIKIT_LEARN_DATA"), "~/scikit_learn_data"):
         if home and (Path(home).expanduser() / "lfw_home" / "lfw_funneled").is_dir():
             return Path(home).expanduser()
@@ -60,25 +60,25 @@ def lfw_home(request: pytest.FixtureRequest) -> Path:
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
-    """A command's config."""
+    """Compose the config of a command."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, list(overrides))
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Compose:
-    """Compose conf/train.yaml with overrides, for a run folder of the test's own."""
+    """Compose conf/train.yaml with overrides; the run folder is in tmp_path."""
     return functools.partial(composed, "train", f"run_dir={tmp_path / 'run'}")
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Train in small with more words, once for the same ones; the run's folder, for tests that only read it."""
+    """Train a small model, once per set of overrides; the run folder, for tests that only read it."""
 
     @functools.cache
-    def folder(*words: str) -> Path:
+    def folder(*overrides: str) -> Path:
         run = tmp_path_factory.mktemp("trained") / "run"
-        train(composed("train", f"run_dir={run}", *SMALL, *words))
+        train(composed("train", f"run_dir={run}", *SMALL, *overrides))
         return run
 
     return folder
@@ -86,7 +86,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="session")
 def run(trained: Trained) -> Path:
-    """A finished run on drawn faces, shared by the tests that only read it."""
+    """A finished run on synthetic faces, for tests that only read it."""
     return trained()
 
 
@@ -99,13 +99,13 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 def command(*words: str, cwd: Path, module: str = "lfw_seq.train", **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the project as a user does."""
+    """Run a command of the project in a subprocess."""
     line = [sys.executable, "-m", module, *words]
     return subprocess.run(line, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
 
 
 def invoke(*words: str, monkeypatch: pytest.MonkeyPatch, module: str = "train") -> int:
-    """Run a command in this process, which has its imports; its exit status."""
+    """Run a command in this process, without new imports; return its exit status."""
     GlobalHydra.instance().clear()
     main = importlib.import_module(f"lfw_seq.{module}").main
     monkeypatch.setattr(sys, "argv", [module, *words])
@@ -118,12 +118,12 @@ def invoke(*words: str, monkeypatch: pytest.MonkeyPatch, module: str = "train") 
         return int(exit_.code or 0)
     finally:
         GlobalHydra.instance().clear()
-        logging.root.handlers[:] = handlers  # without Hydra's, whose file is gone with the test
+        logging.root.handlers[:] = handlers  # without Hydra's, whose file is deleted with the test
     return 0
 
 
 class Done(NamedTuple):
-    """The exit status of a command, and what it printed."""
+    """Exit status and output of a command."""
 
     returncode: int
     stdout: str
@@ -132,7 +132,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """Stand in a folder of the test's own and run commands in this process."""
+    """Run commands in this process with tmp_path as working directory."""
     monkeypatch.chdir(tmp_path)
 
     def execute(*words: str, module: str = "train") -> Done:
@@ -149,7 +149,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def imported(name: str, *words: str, cwd: Path, of: Iterable[str], **env: str) -> tuple[str, list[str]]:
-    """What a command of the project prints, run in a process of its own, and which of some modules it imports."""
+    """Run a command in a subprocess; return its output and which of the modules `of` it imports."""
     code = f"""
 import runpy, sys
 sys.argv[0] = '{name}'
@@ -160,27 +160,27 @@ finally:
 """
     line, env = [sys.executable, "-c", code, *words], {**os.environ, **env}
     done = subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
-    printed, _, found = done.stdout.rstrip().rpartition("\n")
-    assert found.startswith("["), done.stderr
-    return printed, re.findall(r"\w+", found)
+    printed, _, loaded = done.stdout.rstrip().rpartition("\n")
+    assert loaded.startswith("["), done.stderr
+    return printed, re.findall(r"\w+", loaded)
 
 
 def plain_trainer(epochs: int, *callbacks: "Callback", **more: Any) -> "Trainer":
-    """A trainer on the CPU that shows and keeps nothing by itself."""
-    from lightning import Trainer  # seconds, which the process that hands out the tests can spare
+    """A trainer on the CPU without logger, checkpoints or progress bar."""
+    from lightning import Trainer  # a slow import that the controller of pytest-xdist does not need
 
-    silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    keys: dict[str, Any] = {"accelerator": "cpu", "num_sanity_val_steps": 0, **silent, **more}
+    disabled = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    keys: dict[str, Any] = {"accelerator": "cpu", "num_sanity_val_steps": 0, **disabled, **more}
     return Trainer(max_epochs=epochs, callbacks=list(callbacks), **keys)
 
 
 def batches(rows: Tensor, labels: Tensor, size: int) -> DataLoader[tuple[Tensor, ...]]:
-    """Batches in the order given; without a generator of its own a DataLoader draws from torch's."""
+    """DataLoader without shuffling; its own generator keeps it from drawing from torch's global one."""
     return DataLoader(TensorDataset(rows, labels), size, generator=torch.Generator())
 
 
 def save_face(path: Path, tone: int, size: tuple[int, int] = (250, 250), mode: str = "RGB") -> None:
-    """Write a drawn picture that differs by `tone`: no photo of anybody."""
+    """Write a synthetic picture that depends on `tone`: no photo of a person."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = np.arange(size[1])[:, None] * tone + np.arange(size[0])[None, :]
     pixels = np.stack([rows % 256, (rows * 2) % 256, (rows * 3) % 256], axis=2).astype(np.uint8)

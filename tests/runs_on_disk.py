@@ -1,4 +1,4 @@
-"""Run folders with made-up results, for tests of what reads them."""
+"""Run folders with made-up results, for tests of their readers."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,9 @@ def write_run(folder: Path, accuracy: float, **changes: Any) -> Path:
     """Write a result.json as train.py does.
 
     Args:
-        folder: the run folder; made.
-        accuracy: test and validation accuracy; val/loss is 1 less it.
-        changes: parts of the result (`git`, `model/name`), or keys of its config with __ for a dot.
+        folder: the run folder; created.
+        accuracy: test and validation accuracy; val/loss is 1 - accuracy.
+        changes: entries of the result (`git`, `model/name`), or of its config with __ for a dot.
     """
     config: dict[str, Any] = {
         "run_dir": ".", "seed": 0, "split_seed": 42, "monitor": "val/loss", "monitor_mode": "min", "threads": 1,

@@ -1,4 +1,4 @@
-"""What changes the rows before a net reads them: layout, standardization, augmentation."""
+"""Preprocessing of rows: layout, standardization, augmentation."""
 
 import math
 from dataclasses import fields
@@ -26,7 +26,7 @@ def faces(count: int = 64, height: int = 10, width: int = 8) -> Tensor:
 
 @pytest.mark.parametrize("colours", [1, 3])
 @pytest.mark.parametrize("order", ["top_down", "bottom_up", "columns"])
-def test_layout_is_the_way_back_from_sequences(order: str, colours: int) -> None:
+def test_layout_inverts_sequences(order: str, colours: int) -> None:
     photos = np.random.default_rng(0).random((2, 5, 4, 3) if colours == 3 else (2, 5, 4), dtype=np.float32)
     rows = torch.from_numpy(sequences(photos, order))
     layout = Layout(order == "columns", colours)
@@ -42,7 +42,7 @@ def test_standardization() -> None:
     image = Standardize("image", 5, 4)
     assert torch.allclose(image(rows).mean(dim=(1, 2)), torch.zeros(20), atol=1e-5)
     assert torch.allclose(image(rows).std(dim=(1, 2), correction=0), torch.ones(20), atol=1e-5)
-    assert torch.allclose(image(rows / 255), image(rows), atol=1e-3), "pixels divided by 255 twice read the same"
+    assert torch.allclose(image(rows / 255), image(rows), atol=1e-3), "pixels divided by 255 twice give the same"
     assert image(torch.full((1, 5, 4), 0.3)).abs().max() == 0
     assert image.state_dict() == {}
     assert Standardize("none", 5, 4)(rows) is rows
@@ -70,9 +70,9 @@ def test_mirror() -> None:
     assert torch.allclose(columns.transpose(1, 2), rows.flip(2), atol=1e-6)
     torch.manual_seed(0)
     half, _ = augment(mirror=0.5)(rows, IDS)
-    mirrored, kept = ((half - other).abs().amax(dim=(1, 2)) < 1e-6 for other in (rows.flip(2), rows))
-    assert (mirrored ^ kept).all()
-    assert 20 <= mirrored.sum() <= 44
+    flipped, kept = ((half - other).abs().amax(dim=(1, 2)) < 1e-6 for other in (rows.flip(2), rows))
+    assert (flipped ^ kept).all()
+    assert 20 <= flipped.sum() <= 44
 
 
 def test_rotation_turns_pixels_not_proportions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_cutout_covers_one_rectangle_with_the_mean() -> None:
 def test_mixup_mixes_images_and_targets_alike() -> None:
     torch.manual_seed(0)
     ids = torch.arange(7)
-    rows = torch.eye(7)[:, None, :].expand(7, 3, 7)  # image i shows only who is on it
+    rows = torch.eye(7)[:, None, :].expand(7, 3, 7)  # image i encodes its own class
     mixed, targets = augment(mixup=0.4)(rows, ids)
     assert torch.allclose(mixed, targets[:, None, :].expand(7, 3, 7), atol=1e-6)
     assert torch.allclose(targets.sum(dim=1), torch.ones(7))

@@ -1,4 +1,4 @@
-"""Split, order of reading, batches, and the data module of a config."""
+"""Split, order of rows, batches, and the data module of a config."""
 
 from dataclasses import replace
 from typing import Any, get_args
@@ -24,7 +24,7 @@ NAMES = tuple("abcdefg")
 
 
 def keys(choice: str, **changes: Any) -> dict[str, Any]:
-    """The keys of a choice of conf/data."""
+    """The config of a choice of conf/data."""
     base, more = (OmegaConf.load(CONF / "data" / f"{name}.yaml") for name in ("base", choice))
     values: Any = OmegaConf.to_container(OmegaConf.merge(base, more, changes), resolve=True)
     return {key: value for key, value in values.items() if key != "defaults"}
@@ -78,7 +78,7 @@ def test_without_validation_all_but_the_test_images_train() -> None:
 
 
 @pytest.mark.parametrize("val_from", ["train", "test", "none"])
-def test_a_share_of_the_training_images_leaves_the_others_alone(val_from: str) -> None:
+def test_a_fraction_of_the_training_images_keeps_validation_and_test(val_from: str) -> None:
     whole, part = (split(val_from=val_from, train_size=size).cut(LABELS, NAMES) for size in (1.0, 0.1))
     assert set(part[0]) < set(whole[0])
     assert abs(len(part[0]) - 0.1 * len(whole[0])) <= 1
@@ -98,7 +98,7 @@ def test_images_that_cannot_be_split_are_named() -> None:
             split(**changes).cut(np.repeat(np.arange(4), 3), tuple("abcd"))
 
 
-def test_orders_of_reading() -> None:
+def test_orders_of_rows() -> None:
     images = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
     assert np.array_equal(sequences(images, "top_down"), images)
     assert sequences(images, "bottom_up")[0, 0].tolist() == [8, 9, 10, 11]
@@ -139,7 +139,7 @@ def test_the_order_is_that_of_the_epoch_when_a_batch_is_fetched() -> None:
     trainer.strategy.root_device = torch.device("cpu")
     data.trainer = trainer
     batches, labels = data.train_dataloader(), data.tensors["train"][1]
-    ahead = iter(batches)  # as Lightning makes one before a resumed run knows its epoch
+    ahead = iter(batches)  # as in Lightning, before a resumed run restores its epoch
     trainer.current_epoch = 3
     for loaded in (ahead, batches):
         assert torch.equal(torch.cat([ids for _, ids in loaded]), labels[shuffled(len(labels), 0, 3)])
@@ -156,7 +156,7 @@ def test_several_processes_share_training_batches_and_each_evaluates_everything(
         assert isinstance(part.sampler, DistributedSampler), "Lightning replaces no such sampler"
 
 
-def test_rows_are_not_scaled_but_judged_and_standardized_as_scaled() -> None:
+def test_rows_are_checked_and_standardized_as_scaled() -> None:
     data = faces(standardize="pixel", pixel_scale=0.5)
     rows, ids = data.tensors["train"]
     assert torch.equal(rows, torch.from_numpy(data.faces.images[data.indices["train"]]))

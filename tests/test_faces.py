@@ -1,4 +1,4 @@
-"""Sources: class order, pixel guard, drawn faces, folders of photos, cache."""
+"""Sources: class order, pixel guard, synthetic faces, folders of photos, cache."""
 
 import logging
 import os
@@ -76,7 +76,7 @@ def test_drawn_people_differ_more_than_their_own_images() -> None:
     centered = faces.images - faces.images.mean(axis=(1, 2), keepdims=True)
     means = np.stack([centered[faces.labels == person].mean(axis=0) for person in range(7)])
     nearest = ((centered[:, None] - means) ** 2).sum(axis=(2, 3)).argmin(axis=1)
-    assert 0.6 < (nearest == faces.labels).mean() < 0.999  # learnable, and not by a mean alone
+    assert 0.6 < (nearest == faces.labels).mean() < 0.999  # learnable, but not perfectly by class means
 
 
 @settings(max_examples=50, deadline=None)
@@ -127,7 +127,7 @@ def test_exif_orientation_is_honored(tmp_path: Path) -> None:
     pixels[:10] = 255  # bright on top
     upright = Image.fromarray(pixels)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to view
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise to view
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
     seen = read_image(tmp_path / "turned.png", None, 50, 37, color=False)
     assert np.array_equal(seen, pixels / np.float32(255))
@@ -163,7 +163,7 @@ def test_without_a_crop_the_center_keeps_its_shape(
 
 
 @pytest.mark.parametrize("spoil", ["text", "cut", "eps", "empty", "pipe", "dangling", "loop"])
-def test_what_is_no_image_is_named_and_skipped_only_if_asked(tmp_path: Path, spoil: str) -> None:
+def test_files_that_are_no_images_are_named_and_skipped_only_if_configured(tmp_path: Path, spoil: str) -> None:
     for person in ("a", "b"):
         for index in range(3):
             save_face(tmp_path / "faces" / person / f"{index}.jpg", index + 1)
@@ -184,7 +184,7 @@ def test_what_is_no_image_is_named_and_skipped_only_if_asked(tmp_path: Path, spo
     assert faces.files == ("a/0.jpg", "a/2.jpg", "b/0.jpg", "b/1.jpg", "b/2.jpg")
 
 
-def test_folders_that_loop_lead_nowhere_or_have_no_text_for_a_name(tmp_path: Path) -> None:
+def test_loops_broken_links_and_names_outside_utf8(tmp_path: Path) -> None:
     save_face(tmp_path / "faces" / "a" / "0.jpg", 1)
     for name, target in (("loop", "loop"), ("up", ".."), ("nothing", "missing")):
         (tmp_path / "faces" / name).symlink_to(target)
@@ -201,9 +201,7 @@ def faces_of(value: float) -> Faces:
     return Faces(pixels, np.array([0, 0, 0, 1]), ("a", "b"), ("a/0", "a/1", "a/2", "b/0"), "test")
 
 
-def test_cache_is_used_rebuilt_when_stale_and_noticed_when_damaged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_cache_is_used_and_rebuilt_when_stale_or_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     built: list[float] = []
 
     def get(content: str, value: float) -> Faces:
@@ -232,7 +230,7 @@ def test_cache_is_used_rebuilt_when_stale_and_noticed_when_damaged(
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     assert cached(str(tmp_path / "file" / "cache"), {}, "x", lambda: faces_of(0.5)).images.shape == (4, 5, 3)
-    assert "not kept" in caplog.text
+    assert "not cached" in caplog.text
 
 
 def test_a_changed_photo_or_decoder_makes_the_cache_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

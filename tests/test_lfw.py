@@ -1,4 +1,4 @@
-"""The LFW source: on a drawn folder in scikit-learn's layout, on a small download, and on the real photos."""
+"""The LFW source: on synthetic photos in scikit-learn's layout, on a small archive, and on the real photos."""
 
 import hashlib
 import io
@@ -42,7 +42,7 @@ def source(home: Path | None, cache: Path) -> LFW:
 
 
 def draw_lfw(home: Path) -> list[Path]:
-    """Ann Lee with three pictures, Bo with two, Cy with one."""
+    """Write three pictures of Ann Lee, two of Bo and one of Cy."""
     names = [f"{person}/{person}_{n:04d}.jpg" for person, k in (("Ann_Lee", 3), ("Bo", 2), ("Cy", 1)) for n in range(k)]
     photos = [home / "lfw_home" / "lfw_funneled" / name for name in names]
     for tone, path in enumerate(photos):
@@ -51,7 +51,7 @@ def draw_lfw(home: Path) -> list[Path]:
 
 
 def theirs(home: Path, copy: Path, **arguments: Any) -> Any:
-    """What scikit-learn's loader gives, of links to the photos: it writes where it reads."""
+    """Load the photos with scikit-learn, through links, since it writes into its folder."""
     (copy / "lfw_home").mkdir(parents=True)
     (copy / "lfw_home" / "lfw_funneled").symlink_to((home / "lfw_home" / "lfw_funneled").resolve())
     for target in ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt"):
@@ -111,7 +111,7 @@ def test_the_data_home_is_searched_in_order(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small archive at the address LFW is fetched from."""
+    """A small archive at the URL of LFW."""
     draw_lfw(tmp_path / "made")
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
@@ -124,7 +124,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_what_is_missing_is_downloaded_with_a_progress_bar_once_or_several_times_at_once(
+def test_missing_photos_are_downloaded_with_a_progress_bar_by_concurrent_calls_too(
     tmp_path: Path, archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lfw_home = tmp_path / "home" / "lfw_home"
@@ -154,7 +154,7 @@ def test_a_wrong_or_unreachable_archive_leaves_nothing(tmp_path: Path, archive: 
 
 
 def compare(faces: Faces, lfw: LFW, expected: Any) -> None:
-    """Assert that the real photos are those of scikit-learn, each with the file it is in."""
+    """Assert equality with scikit-learn's images and names, and that `files` are theirs."""
     assert np.array_equal(faces.images, expected.images)
     assert [faces.names[label] for label in faces.labels] == [expected.target_names[t] for t in expected.target]
     height, width = faces.images.shape[1:3]
@@ -174,7 +174,7 @@ def compare(faces: Faces, lfw: LFW, expected: Any) -> None:
         {"slice_": [[0, 250], [25, 225]], "resize": 0.3},
     ],
 )
-def test_some_of_real_lfw_is_what_scikit_learn_gives(lfw_home: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_part_of_real_lfw_equals_scikit_learns(lfw_home: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     some = tmp_path / "some" / "lfw_home" / "lfw_funneled"
     some.mkdir(parents=True)
     people = sorted((lfw_home / "lfw_home" / "lfw_funneled").iterdir())

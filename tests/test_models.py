@@ -1,4 +1,4 @@
-"""Nets: the lab's counts, the equations, the shapes."""
+"""Models: parameter counts, equations of the LSTM, shapes."""
 
 from typing import Any, Literal, get_args
 
@@ -34,7 +34,7 @@ def test_the_labs_network_has_its_parameters() -> None:
     assert [parameters(layer) for layer in net.layers] == [85_504, 132_096]
     assert parameters(net.head) == 903
     assert parameters(net) == 218_503
-    # Keras has one bias where torch has two; and the lab's printed count is that of rows of 47 pixels
+    # Keras has one bias per gate, torch two; the count printed in the lab is for rows of 47 pixels
     assert parameters(net) - 2 * 4 * 128 == 217_479
     assert 4 * (128**2 + 128 * 47 + 128) == 90_112 == parameters(reader(num_features=47).layers[0]) - 4 * 128
 
@@ -82,7 +82,7 @@ def test_every_option_gives_logits_and_gradients(cell: str, pooling: str, bidire
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
-def test_no_layer_pools_the_rows_and_conv_sees_three() -> None:
+def test_zero_layers_pool_the_rows_and_conv_covers_three() -> None:
     rows = torch.rand(3, 50, 37, requires_grad=True)
     for pooling, pooled in (("mean", rows.mean(dim=1)), ("last", rows[:, -1])):
         net = reader(num_layers=0, pooling=pooling, bidirectional=True).eval()
@@ -93,7 +93,7 @@ def test_no_layer_pools_the_rows_and_conv_sees_three() -> None:
     assert gradient.abs().sum(dim=(0, 2)).nonzero().flatten().tolist() == [48, 49], "the last row and the one before"
 
 
-def test_last_of_both_directions_has_seen_every_row() -> None:
+def test_last_of_both_directions_depends_on_every_row() -> None:
     net = reader(bidirectional=True, num_layers=1, dropout=0.0, hidden_size=8)
     rows = torch.rand(1, 50, 37, requires_grad=True)
     features = net._pool(net.layers[0](rows)[0])
@@ -193,21 +193,21 @@ def test_a_window_is_a_row_with_its_neighbours() -> None:
 
 
 def reach(encoder: nn.Module, step: int) -> list[int]:
-    """The rows a step depends on."""
+    """Rows with a gradient from a step."""
     rows = torch.rand(2, 50, 37, requires_grad=True)
     (gradient,) = torch.autograd.grad(encoder.eval()(rows)[0, step].sum(), rows)
     return sorted(gradient[0].abs().sum(dim=1).nonzero().flatten().tolist())
 
 
-def test_what_a_step_sees() -> None:
+def test_receptive_fields_of_steps() -> None:
     along = RowConvolution(37, 50, channels=[4, 8], kernel=5, dropout=0.5)
     assert (along.num_rows, along.num_features) == (50, 80)
     assert along(torch.rand(2, 50, 37)).shape == (2, 50, 80)
-    assert reach(along, 20) == [20], "a convolution along the row never sees its neighbours"
+    assert reach(along, 20) == [20], "a convolution along the row does not mix rows"
     window = WindowConvolution(37, 50, channels=[64], kernel=5, dropout=0.5)
     assert (window.num_rows, window.num_features) == (25, 64 * 19)
     assert window(torch.rand(2, 50, 37)).shape == (2, 25, 64 * 19)
-    assert reach(window, 10) == list(range(18, 24)), "five rows around each of the two that are pooled"
+    assert reach(window, 10) == list(range(18, 24)), "five rows around each of two pooled ones"
     assert reach(RowWindows(37, 50, window=5, stride=2), 10) == list(range(18, 23))
 
 
@@ -215,7 +215,7 @@ def test_the_residual_stack_adds_to_what_it_reads() -> None:
     stack = ResidualStack(37, 50, hidden_size=8, num_layers=2, dropout=0.0, bidirectional=True)
     for layer in stack.layers:
         for parameter in layer.parameters():
-            nn.init.zeros_(parameter)  # a layer that says nothing
+            nn.init.zeros_(parameter)  # a layer with output 0
     rows = torch.rand(2, 50, 37)
     assert torch.allclose(stack(rows), stack.leave(stack.enter(rows)))
     assert stack(rows).mean(dim=2).abs().max() < 1e-5
@@ -230,13 +230,13 @@ def test_two_readers_read_rows_and_columns(config: Compose) -> None:
 
 @pytest.mark.parametrize("rows", [True, False])
 @pytest.mark.parametrize("pixels", ["kept", "alike", "each"])
-def test_another_order_loses_no_pixel(rows: bool, pixels: Literal["kept", "alike", "each"]) -> None:
+def test_reordering_keeps_every_pixel(rows: bool, pixels: Literal["kept", "alike", "each"]) -> None:
     image = torch.arange(50 * 37.0).reshape(1, 50, 37)
-    read = Reorder(37, 50, rows=rows, pixels=pixels, seed=0)(image)
-    assert torch.equal(read, Reorder(37, 50, rows=rows, pixels=pixels, seed=0)(image))
-    assert torch.equal(read.sort(dim=2).values.sort(dim=1).values, image)
-    whose, column = (read // 37)[0], (read % 37)[0]
-    assert (whose == whose[:, :1]).all(), "a row keeps its pixels"
-    assert torch.equal(whose[:, 0], torch.arange(50.0)) == (not rows)
+    reordered = Reorder(37, 50, rows=rows, pixels=pixels, seed=0)(image)
+    assert torch.equal(reordered, Reorder(37, 50, rows=rows, pixels=pixels, seed=0)(image))
+    assert torch.equal(reordered.sort(dim=2).values.sort(dim=1).values, image)
+    row, column = (reordered // 37)[0], (reordered % 37)[0]
+    assert (row == row[:, :1]).all(), "a row keeps its pixels"
+    assert torch.equal(row[:, 0], torch.arange(50.0)) == (not rows)
     assert (column == column[:1]).all() == (pixels != "each")
     assert torch.equal(column[0], torch.arange(37.0)) == (pixels == "kept")

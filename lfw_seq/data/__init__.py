@@ -1,1 +1,1 @@
-"""Faces from LFW, from a folder or drawn; their split; and the row sequences the nets read."""
+"""Face images from LFW, a folder or a generator; their split; and row sequences as model input."""

@@ -1,4 +1,4 @@
-"""Batches of data that fit in memory: tensors on the net's device, indexed once a step.
+"""Batches of data that fit in memory: each step indexes tensors on the model's device.
 
 Shape legend: N images, B batch, T rows, F pixels a row.
 """
@@ -17,13 +17,13 @@ Batch = tuple[Tensor, Tensor]
 
 
 def derive_seed(seed: int, epoch: int) -> int:
-    """One seed from two whole numbers from 0, by NumPy's SeedSequence: neighbours give unrelated streams."""
+    """Derive a seed from two non-negative ints with NumPy's SeedSequence; similar pairs give independent streams."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
 @lru_cache(maxsize=1)
 def shuffled(size: int, seed: int, epoch: int) -> Tensor:
-    """The order of an epoch, (size,): a function of seed and epoch alone, so that a resumed run repeats nothing."""
+    """Permutation of an epoch, (size,), from seed and epoch alone, so that a resumed run continues the same order."""
     return torch.randperm(size, generator=torch.Generator().manual_seed(derive_seed(seed, epoch)))
 
 
@@ -35,7 +35,7 @@ class BatchDataset(Dataset[Batch]):
         rows: (N, T, F).
         labels: (N,).
         batch_size: B; the last batch may be smaller.
-        order: gives the order of the current epoch, (N,); None keeps the images as they are.
+        order: returns the current epoch's permutation, (N,); None keeps the images in order.
     """
 
     rows: Tensor
@@ -46,8 +46,8 @@ class BatchDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
-    def __getitem__(self, number: int) -> Batch:
-        part = slice(number * self.batch_size, (number + 1) * self.batch_size)
+    def __getitem__(self, index: int) -> Batch:
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
         if self.order is None:
             return self.rows[part], self.labels[part]
         images = self.order()[part].to(self.labels.device)
@@ -62,9 +62,9 @@ def loader(
     processes: int = 1,
     rank: int = 0,
 ) -> DataLoader[Batch]:
-    """Load every batch, or process `rank`'s share among `processes`; see `BatchDataset` for the other arguments."""
+    """DataLoader of all batches, or of those of process `rank` of `processes`; other arguments as in `BatchDataset`."""
     dataset = BatchDataset(rows, labels, batch_size, order)
-    # Lightning would put in one of its own, whose shuffle starts anew in the first epoch after a resume.
-    share: DistributedSampler[Batch] = DistributedSampler(dataset, processes, rank, shuffle=False)
-    # A DataLoader draws a seed for its workers each epoch: not from torch's global generator, which dropout draws from.
-    return DataLoader(dataset, batch_size=None, sampler=share, generator=torch.Generator())
+    # Lightning would insert its own sampler, which shuffles anew in the first epoch after a resume.
+    sampler: DistributedSampler[Batch] = DistributedSampler(dataset, processes, rank, shuffle=False)
+    # A DataLoader draws a worker seed each epoch; from the global generator, this would change what dropout draws.
+    return DataLoader(dataset, batch_size=None, sampler=sampler, generator=torch.Generator())

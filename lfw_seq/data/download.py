@@ -1,4 +1,4 @@
-"""LFW from where scikit-learn fetches it, with a progress bar and checked checksums."""
+"""Download LFW from scikit-learn's URLs with a progress bar, and verify its checksum."""
 
 import hashlib
 import shutil
@@ -10,24 +10,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Private, but the one home of the addresses and checksums; pyproject.toml bounds scikit-learn for it.
+# Private, but the only source of the URLs and checksums; pyproject.toml bounds scikit-learn for it.
 from sklearn.datasets._lfw import ARCHIVE, FUNNELED_ARCHIVE
 from tqdm import tqdm
 
 from lfw_seq.cli import UsageError
 
 TIMEOUT_S = 30
-ABANDONED_S = 24 * 3600  # drafts of downloads that were killed are removed after a day
+ABANDONED_S = 24 * 3600  # age at which temporary folders of killed downloads are removed
 
 
 def download_lfw(lfw_home: Path, funneled: bool) -> None:
-    """Fetch LFW's photos (about 200 MB) and unpack them into `lfw_home`, made once the archive answers.
+    """Download LFW's photos (about 200 MB) and unpack them into `lfw_home`, created once the server responds.
 
-    Two downloads at once do not meet: each has a folder of its own, and the photos are renamed into place as a whole.
+    Safe to run concurrently: each call unpacks into its own temporary folder and renames the photos into place.
 
     Raises:
-        OSError: no network, no room, or the folder cannot be written.
-        UsageError: what came is not the archive scikit-learn knows.
+        OSError: no network, a full disk, or a folder without write permission.
+        UsageError: the archive has another SHA-256 than in scikit-learn.
     """
     remote = FUNNELED_ARCHIVE if funneled else ARCHIVE
     with urllib.request.urlopen(remote.url, timeout=TIMEOUT_S) as response:
@@ -47,12 +47,12 @@ def download_lfw(lfw_home: Path, funneled: bool) -> None:
                 try:
                     folder.rename(lfw_home / folder.name)
                 except OSError:
-                    if not (lfw_home / folder.name).is_dir():  # another download was first
+                    if not (lfw_home / folder.name).is_dir():  # a concurrent download finished first
                         raise
 
 
 def _save(response: Any, target: Path) -> str:
-    """Copy a response into a file with a progress bar; its SHA-256."""
+    """Write a response to a file with a progress bar; return its SHA-256."""
     digest = hashlib.sha256()
     size = int(response.headers.get("Content-Length") or 0) or None
     with target.open("wb") as file, tqdm(total=size, unit="B", unit_scale=True, desc="Downloading LFW") as bar:

@@ -1,4 +1,4 @@
-"""What every source gives: images in [0, 1], who is on them, and where they came from.
+"""Face images with labels, the interface of their sources, and checks of pixels and memory.
 
 Shape legend: N images, H rows, W pixels a row.
 """
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from lfw_seq.cli import UsageError
 
-MEMORY_COPIES = 3  # of the images while they are loaded: as decoded, in order, and by stage
+MEMORY_COPIES = 3  # peak while images are loaded: decoded, ordered, and split
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Images of faces with their people.
+    """Face images with labels.
 
     Attributes:
         images: float32 in [0, 1], (N, H, W), or (N, H, W, 3) in color.
         labels: int64 ids into `names`, (N,).
-        names: the people, the most photographed first, ties by name.
-        files: where each image came from, relative to its source, N of them.
-        source: the source in words.
+        names: the people by falling number of images, ties by name.
+        files: path of each image relative to its source, N of them.
+        source: description of the source.
     """
 
     images: NDArray[np.float32]
@@ -39,7 +39,7 @@ class Faces:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that change with any pixel, label, name or file name."""
+        """First 16 hex digits of a SHA-256 over shape, names, file names, labels and pixels."""
         digest = hashlib.sha256(repr((self.images.shape, self.names, self.files)).encode())
         digest.update(np.ascontiguousarray(self.labels).data)
         digest.update(np.ascontiguousarray(self.images).data)
@@ -48,21 +48,21 @@ class Faces:
 
 @runtime_checkable
 class Source(Protocol):
-    """Where faces come from."""
+    """A source of face images."""
 
     @property
     def crop(self) -> Sequence[float] | None:
-        """What is kept of a photo: top, bottom, left, right as fractions; None is the largest centered part."""
+        """Region kept of a photo: top, bottom, left, right as fractions; None for the largest centered one."""
 
     def load(self) -> Faces:
-        """Read or make the faces."""
+        """Read or generate the faces."""
 
 
 def by_count(people: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class ids by how often a person occurs, ties by name: the order of the lab's table.
+    """Class ids by falling number of images, ties by name: the order of the lab's table.
 
     Args:
-        people: the person on each of N images.
+        people: name of the person on each of N images.
 
     Returns:
         The ids (N,) and the names in id order.
@@ -73,10 +73,10 @@ def by_count(people: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]
 
 
 def check_memory(keys: str, count: int, height: int, width: int, colors: int = 1) -> None:
-    """Refuse images that do not fit into memory, before any is made.
+    """Refuse images that exceed physical memory, before any is allocated.
 
     Raises:
-        UsageError: names `keys`, what is needed and what this machine has.
+        UsageError: names `keys`, the memory needed and the memory of this machine.
     """
     need = MEMORY_COPIES * 4 * count * height * width * colors
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -88,20 +88,20 @@ def check_memory(keys: str, count: int, height: int, width: int, colors: int = 1
 
 
 def check_pixels(images: NDArray[np.float32]) -> None:
-    """Refuse pixels that are not in [0, 1], not finite, or nowhere above 1/255.
+    """Refuse pixels that are not finite, not in [0, 1], or all at most 1/255.
 
     Raises:
-        UsageError: names the range found and what usually causes it.
+        UsageError: names the range of the pixels and its usual cause.
     """
     low, high = float(images.min()), float(images.max())
-    seen = f"pixels from {low:.2g} to {high:.2g}: expected"
+    prefix = f"pixels from {low:.2g} to {high:.2g}: expected"
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise UsageError(f"{seen} finite numbers in [0, 1]")
+        raise UsageError(f"{prefix} finite numbers in [0, 1]")
     if low < 0 or high > 1:
-        raise UsageError(f"{seen} [0, 1]; divide 8-bit pixels by 255, once")
+        raise UsageError(f"{prefix} [0, 1]; divide 8-bit pixels by 255, once")
     if high == 0:
         raise UsageError("every pixel of every image is 0: expected faces; the photos are black, replace them")
     if high <= np.float32(1 / 255):
         raise UsageError(
-            f"{seen} [0, 1]; divided by 255 twice (set data.pixel_scale=1.0), or every photo is almost black"
+            f"{prefix} [0, 1]; divided by 255 twice (set data.pixel_scale=1.0), or every photo is almost black"
         )

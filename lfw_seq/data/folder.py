@@ -1,4 +1,4 @@
-"""A user's own faces, root/<person>/<image>; decoded once, and kept for the next start."""
+"""Photos of a user, root/<person>/<image>, decoded once and cached on disk."""
 
 import hashlib
 import json
@@ -24,18 +24,18 @@ Side = Annotated[int, Bounds(1, 4096)]  # of an image, in pixels
 
 @dataclass(frozen=True)
 class Folder:
-    """JPEG, PNG or WebP photos, one folder a person.
+    """JPEG, PNG or WebP photos, one folder per person.
 
     Attributes:
         root: the folder of person folders.
-        min_faces_per_person: people with fewer photos are left out.
+        min_faces_per_person: people with fewer photos are excluded.
         height: rows of a face.
         width: pixels a row.
-        crop: top, bottom, left, right to keep, as fractions of a photo; None keeps the largest
-            centered part with the shape height : width.
-        color: keep red, green, blue.
-        skip_unreadable: leave damaged files out instead of refusing.
-        cache_dir: where decoded faces are kept.
+        crop: region to keep, [top, bottom, left, right] as fractions of a photo; None for the largest centered one
+            with the aspect ratio height : width.
+        color: keep RGB; else gray.
+        skip_unreadable: skip damaged files instead of raising an error.
+        cache_dir: folder of the cache of decoded faces.
     """
 
     root: str
@@ -55,15 +55,15 @@ class Folder:
             )
 
     def load(self) -> Faces:
-        """Decode the photos, or take them from the cache.
+        """Decode the photos, or load them from the cache.
 
         Raises:
-            UsageError: no such folder, nobody in it, a damaged photo, or more photos than fit into memory.
+            UsageError: no such folder, nobody with enough photos, a damaged photo, or too many for the memory.
         """
         return self._load(images.person_files(self._root(), self.min_faces_per_person))
 
     def strangers(self) -> Faces | None:
-        """The people with fewer photos than asked for, read the same way; None where there are none."""
+        """The people with fewer than `min_faces_per_person` photos, decoded alike; None if there are none."""
         known = set(images.person_files(self._root(), self.min_faces_per_person))
         files = [name for name in images.person_files(self._root(), 1) if name not in known]
         return self._load(files, strangers=True) if files else None
@@ -77,35 +77,35 @@ class Folder:
     def _load(self, files: list[str], strangers: bool = False) -> Faces:
         root = self._root()
         check_memory(str(root), len(files), self.height, self.width, 3 if self.color else 1)
-        decoder = hashlib.sha256(Path(images.__file__).read_bytes()).hexdigest()  # a changed one decodes again
+        decoder = hashlib.sha256(Path(images.__file__).read_bytes()).hexdigest()  # a changed decoder misses the cache
         more = {"root": str(root.resolve()), "cache_dir": "", "strangers": strangers}
         more |= {"decoder": decoder, "pillow": PIL.__version__}
         return cached(self.cache_dir, asdict(self) | more, listing(root, files), lambda: self._decode(root, files))
 
     def _decode(self, root: Path, files: list[str]) -> Faces:
         log.info("Decoding %s photos of %s", f"{len(files):,}", root)
-        pixels, kept = [], []
+        pixels, decoded = [], []
         for name in files:
             try:
                 pixels.append(images.read_image(root / name, self.crop, self.height, self.width, self.color))
-                kept.append(name)
+                decoded.append(name)
             except UsageError as error:
                 if not self.skip_unreadable:
                     raise
                 log.warning("Skipping %s", str(error).split(";")[0])
-        if not kept:
+        if not decoded:
             raise UsageError(f"data.root={self.root}: none of its {len(files)} images can be read")
-        labels, names = by_count([name.split("/")[0].replace("_", " ") for name in kept])
-        return Faces(np.stack(pixels), labels, names, tuple(kept), "folder")
+        labels, names = by_count([name.split("/")[0].replace("_", " ") for name in decoded])
+        return Faces(np.stack(pixels), labels, names, tuple(decoded), "folder")
 
 
 def is_range(edges: Sequence[float], most: int) -> bool:
-    """Whether these are two numbers that rise inside [0, most]."""
+    """Whether these are two increasing numbers in [0, `most`]."""
     return len(edges) == 2 and 0 <= edges[0] < edges[1] <= most
 
 
 def listing(root: Path, files: Iterable[str]) -> str:
-    """A digest of files: their names, sizes and times of change; for links that lead nowhere, the links'."""
+    """Digest of files' names, sizes and modification times; of a broken link, those of the link itself."""
     digest = hashlib.sha256()
     for path in (root / name for name in files):
         stat = path.stat() if path.exists() else path.lstat()
@@ -114,12 +114,12 @@ def listing(root: Path, files: Iterable[str]) -> str:
 
 
 def cached(folder: str, parameters: Mapping[str, object], content: str, build: Callable[[], Faces]) -> Faces:
-    """The faces kept for these parameters, built (again) when there are none, or stale or damaged ones.
+    """Load faces from the cache; build and store them if they are missing, stale or damaged.
 
     Args:
-        folder: where to keep them, made when missing; one that cannot be written only costs time.
-        parameters: what the faces were decoded from and how; names the file.
-        content: a digest of the photos; another one makes the file stale.
+        folder: of the cache, created if missing; a failure to write is logged, not raised.
+        parameters: source and settings of the decoding; their hash names the file.
+        content: digest of the photos; a file with another one is stale.
         build: decodes the photos.
     """
     name = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
@@ -130,22 +130,22 @@ def cached(folder: str, parameters: Mapping[str, object], content: str, build: C
         try:
             _write(path, content, faces)
         except OSError as error:
-            log.warning("The decoded faces are not kept: %s", error)
+            log.warning("The decoded faces are not cached: %s", error)
     return faces
 
 
 def _read(path: Path, content: str) -> Faces | None:
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            if str(kept["content"]) != content:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["content"]) != content:
                 return None
-            names, files, source = (json.loads(str(kept[key])) for key in ("names", "files", "source"))
-            faces = Faces(kept["images"], kept["labels"], tuple(names), tuple(files), source)
-            if faces.fingerprint == str(kept["fingerprint"]):
+            names, files, source = (json.loads(str(stored[key])) for key in ("names", "files", "source"))
+            faces = Faces(stored["images"], stored["labels"], tuple(names), tuple(files), source)
+            if faces.fingerprint == str(stored["fingerprint"]):
                 return faces
     except FileNotFoundError:
         return None
-    except Exception as error:  # a damaged file fails in whatever way its bytes lead to
+    except Exception as error:  # a damaged file can raise anything
         log.debug("%s: %s", path, error)
     log.warning("The decoded faces in %s are damaged: decoding the photos again", path)
     return None
@@ -157,7 +157,7 @@ def _write(path: Path, content: str, faces: Faces) -> None:
     texts = {key: json.dumps(getattr(faces, key)) for key in ("names", "files", "source")}
     arrays = {"images": faces.images, "labels": faces.labels, "content": content, "fingerprint": faces.fingerprint}
     try:
-        np.savez(draft, **arrays, **texts)  # type: ignore[arg-type]  # numpy's stubs know only arrays
+        np.savez(draft, **arrays, **texts)  # type: ignore[arg-type]  # NumPy's stubs accept only arrays
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild, as scikit-learn's `fetch_lfw_people` gives it; nothing is written into the data folder."""
+"""Labeled Faces in the Wild with the pixels and order of scikit-learn's `fetch_lfw_people`; photos are only read."""
 
 import os
 from dataclasses import dataclass, replace
@@ -19,18 +19,18 @@ SHUFFLE_SEED = 42  # scikit-learn's
 
 @dataclass(frozen=True)
 class LFW:
-    """LFW's photos of the people with enough of them.
+    """LFW's photos of people with at least `min_faces_per_person` of them.
 
     Attributes:
-        data_home: scikit-learn's data folder; without it SCIKIT_LEARN_DATA, then scikit-learn's home.
-        download: fetch what is not on disk.
-        funneled: the aligned photos.
-        min_faces_per_person: people with fewer photos are left out.
-        resize: ratio on the crop of 125 x 94 pixels: 0.4 gives 50 x 37, 0.5 gives 62 x 47; None keeps 125 x 94.
-        color: keep red, green, blue.
+        data_home: scikit-learn's data folder; None tries SCIKIT_LEARN_DATA, then ~/scikit_learn_data.
+        download: download the photos if they are not on disk.
+        funneled: use the aligned photos; else the original ones.
+        min_faces_per_person: people with fewer photos are excluded.
+        resize: scale of the crop of 125 x 94 pixels: 0.4 gives 50 x 37, 0.5 gives 62 x 47; None keeps 125 x 94.
+        color: keep RGB; else gray.
         slice_: rows and columns to keep of the 250 x 250 photo, [[from, to], [from, to]], or None for all.
-        skip_unreadable: leave damaged files out instead of refusing.
-        cache_dir: where decoded faces are kept.
+        skip_unreadable: skip damaged files instead of raising an error.
+        cache_dir: folder of the cache of decoded faces.
     """
 
     data_home: str | None
@@ -60,21 +60,21 @@ class LFW:
         return [edge / SIDE for part in self.slice_ or [[0, SIDE]] * 2 for edge in part]
 
     def load(self) -> Faces:
-        """Find, download or decode the photos.
+        """Find or download the photos, then decode them or load them from the cache.
 
         Raises:
-            UsageError: no LFW here and none to be had, or what `Folder.load` refuses.
+            UsageError: LFW is neither on disk nor downloaded, or as in `Folder.load`.
         """
         return self._shuffle(self._photos(self.root()).load())
 
     def strangers(self) -> Faces | None:
-        """The people with fewer photos than asked for, read the same way; None where there are none."""
+        """The people with fewer than `min_faces_per_person` photos, decoded alike; None if there are none."""
         faces = self._photos(self.root()).strangers()
         return None if faces is None else self._shuffle(faces)
 
     @property
     def _shape(self) -> tuple[int, int]:
-        """H and W, rounded down as scikit-learn does."""
+        """Height and width of a face, rounded down as in scikit-learn."""
         height, width = (stop - start for start, stop in self.slice_ or [[0, SIDE]] * 2)
         return (height, width) if self.resize is None else (int(self.resize * height), int(self.resize * width))
 
@@ -84,7 +84,7 @@ class LFW:
         )
 
     def _shuffle(self, faces: Faces) -> Faces:
-        """The faces in the order of scikit-learn's loader, which splits and fingerprints depend on."""
+        """Faces in the order of scikit-learn's loader, on which splits and fingerprints depend."""
         order = np.arange(len(faces.files))
         np.random.RandomState(SHUFFLE_SEED).shuffle(order)
         files = tuple(faces.files[index] for index in order)
@@ -92,10 +92,10 @@ class LFW:
         return replace(faces, images=faces.images[order], labels=faces.labels[order], files=files, source=source)
 
     def root(self) -> str:
-        """The folder of person folders, downloaded when it is nowhere and may be.
+        """The folder of person folders, downloaded if missing and `download` is set.
 
         Raises:
-            UsageError: no LFW here and none to be had.
+            UsageError: LFW is neither on disk nor downloaded.
         """
         homes = [self.data_home] if self.data_home else [os.environ.get("SCIKIT_LEARN_DATA"), "~/scikit_learn_data"]
         folders = [Path(home).expanduser() / "lfw_home" for home in homes if home]
@@ -104,14 +104,14 @@ class LFW:
             return str(root)
         if self.data_home and not is_folder(folders[0].parent):
             raise UsageError(f"data.data_home={self.data_home}: no such folder; create it, or use data=synthetic")
-        looked = f"no LFW in {' and '.join(map(str, roots))}"
+        missing = f"no LFW in {' and '.join(map(str, roots))}"
         if not self.download:
-            raise UsageError(f"{looked} and data.download=false; put it there, or use data=synthetic")
-        from lfw_seq.data.download import download_lfw  # scikit-learn takes a second, which predict need not wait
+            raise UsageError(f"{missing} and data.download=false; put it there, or use data=synthetic")
+        from lfw_seq.data.download import download_lfw  # imports scikit-learn, a second that predict need not wait
 
         try:
             download_lfw(folders[0], self.funneled)
         except OSError as error:
             reason = getattr(error, "reason", error)
-            raise UsageError(f"{looked} and no download ({reason}); put it there, or use data=synthetic") from error
+            raise UsageError(f"{missing} and no download ({reason}); put it there, or use data=synthetic") from error
         return str(roots[0])

@@ -32,11 +32,11 @@ class FaceRows(LightningDataModule):
     Attributes:
         source: of the faces.
         split: into training, validation and test images.
-        order: of reading, see `lfw_seq.data.sequences`.
+        order: of the rows in a sequence, see `lfw_seq.data.sequences`.
         seed: of the order of the training batches.
-        faces: what the source gave; this and all below once `setup` has run.
-        indices: the images of "train", "val" and "test".
-        tensors: by stage, rows (N, T, F) in [0, 1], not yet multiplied by `pixel_scale`, and ids (N,).
+        faces: all images of the source; available after `setup`, as are the next two.
+        indices: image indices of "train", "val" and "test".
+        tensors: by stage, rows (N, T, F) in [0, 1], not multiplied by `pixel_scale`, and class ids (N,).
     """
 
     faces: Faces
@@ -61,10 +61,10 @@ class FaceRows(LightningDataModule):
         self.batch_sizes = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
 
     def setup(self, stage: str | None = None) -> None:
-        """Load, check and split the faces, once.
+        """Load, check and split the faces; later calls do nothing.
 
         Raises:
-            UsageError: the source, the pixels or the split are not usable.
+            UsageError: unusable source, pixels or split.
         """
         if hasattr(self, "faces"):
             return
@@ -86,30 +86,30 @@ class FaceRows(LightningDataModule):
 
     @property
     def layout(self) -> Layout:
-        """Where an image's pixels lie in its sequence."""
+        """Position of an image's pixels in its sequence."""
         return Layout(self.order == "columns", self.faces.images.shape[3] if self.faces.images.ndim == 4 else 1)
 
     def standardizer(self) -> Standardize:
-        """What standardizes the rows, fitted to the training images as scaled by `pixel_scale`."""
+        """Standardization of the rows, fitted to the training images multiplied by `pixel_scale`."""
         standardize = Standardize(self.standardize, *self.shape)
         rows = self.tensors["train"][0]
         standardize.fit(rows if self.pixel_scale == 1 else rows * self.pixel_scale)
         return standardize
 
     def class_counts(self, stage: str) -> list[int]:
-        """Images per person in a stage, in id order."""
+        """Images per person in a stage, in order of class ids."""
         return torch.bincount(self.tensors[stage][1], minlength=len(self.faces.names)).tolist()
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The training images, in another order each epoch."""
+        """Batches of the training images, reshuffled each epoch."""
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        """The validation images; an empty list where there are none, and Lightning then validates nothing."""
+        """Batches of the validation images; without any an empty list, so that Lightning skips validation."""
         return self._loader("val") if self.split.val_from != "none" else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """The test images, in the order of `indices["test"]`."""
+        """Batches of the test images, in the order of `indices["test"]`."""
         return self._loader("test")
 
     def _loader(self, stage: str) -> DataLoader[Batch]:
@@ -120,15 +120,15 @@ class FaceRows(LightningDataModule):
         def order() -> Tensor:
             return shuffled(len(labels), self.seed, trainer.current_epoch)
 
-        if stage == "train":  # of several processes each trains on its share; each validates on all images
-            overfits = trainer.overfit_batches  # type: ignore[attr-defined]  # set where mypy does not see it
-            reads = None if overfits else order  # the same batches each epoch
-            return loader(rows, labels, self.batch_sizes[stage], reads, trainer.world_size, trainer.global_rank)
+        if stage == "train":  # split among processes; each of them evaluates all images
+            overfits = trainer.overfit_batches  # type: ignore[attr-defined]  # not declared for mypy
+            epoch_order = None if overfits else order  # the same batches every epoch
+            return loader(rows, labels, self.batch_sizes[stage], epoch_order, trainer.world_size, trainer.global_rank)
         return loader(rows, labels, self.batch_sizes[stage])
 
 
 def instantiate_source(keys: dict[str, Any]) -> Source:
-    """The source that the keys of a config describe."""
+    """Build a source from the keys of a config; UsageError for invalid ones."""
     source: Source = build_part("data", keys, Source)
     return source
 
@@ -139,25 +139,24 @@ def build(
     seed: int,
     make_source: Callable[[dict[str, Any]], Source] = instantiate_source,
 ) -> FaceRows:
-    """The data module of a config.
+    """Build the data module of a config.
 
     Args:
-        data: the keys of `conf/data`: those of `Split` and `FaceRows`; the rest are the source's, its class the
-            `_target_`.
-        split_seed: which split.
+        data: the keys of `conf/data`: arguments of `Split`, of `FaceRows`, and of the source in `_target_`.
+        split_seed: of the split.
         seed: of the order of the training batches.
-        make_source: builds the source from its keys; for keys out of a file, one that trusts nothing.
+        make_source: builds the source from its keys; for keys from an untrusted file, a restricted one.
 
     Raises:
-        UsageError: a key is missing, or a value is not one of its values.
+        UsageError: a key is missing, or its value is invalid.
     """
     rest = dict(data)
     try:
-        cutting = {key: rest.pop(key) for key in SPLIT}
-        reading = {key: rest.pop(key) for key in READING}
+        split_keys = {key: rest.pop(key) for key in SPLIT}
+        module_keys = {key: rest.pop(key) for key in READING}
     except KeyError as error:
         raise UsageError(f"data.{error.args[0]}: missing; expected all keys of conf/data/base.yaml") from error
     check_value("split_seed", split_seed, Seed)
-    check_arguments("data", Split, cutting)
-    check_arguments("data", FaceRows, reading)
-    return FaceRows(make_source(rest), Split(split_seed=split_seed, **cutting), seed=seed, **reading)
+    check_arguments("data", Split, split_keys)
+    check_arguments("data", FaceRows, module_keys)
+    return FaceRows(make_source(rest), Split(split_seed=split_seed, **split_keys), seed=seed, **module_keys)

@@ -1,4 +1,4 @@
-"""Images as sequences, and back; sequences with mean zero and deviation one.
+"""Conversion of images to sequences and back, and standardization of sequences.
 
 Shape legend: N images, B batch, C colours, H image rows, W pixels a row, T steps of the sequence, F features a step.
 """
@@ -14,27 +14,27 @@ from torch import Tensor, nn
 from lfw_seq.parts import Bounds
 
 Order = Literal["top_down", "bottom_up", "columns"]
-PixelScale = Annotated[float, Bounds(0, 256, "neither")]  # what pixels in [0, 1] are multiplied with
+PixelScale = Annotated[float, Bounds(0, 256, "neither")]  # factor of pixels in [0, 1]
 Mode = Literal["none", "image", "pixel"]
-LEAST = 1e-6  # of a deviation: a blank image stays blank; far under that of pixels divided by 255 twice, about 1e-3
+LEAST = 1e-6  # least deviation: a blank image becomes 0; pixels divided by 255 twice have about 1e-3
 
 
 def sequences(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:
-    """Images as sequences.
+    """Convert images to sequences.
 
     Args:
         images: (N, H, W), or (N, H, W, 3).
-        order: "top_down" or "bottom_up" read rows, "columns" reads columns from the left.
+        order: "top_down" or "bottom_up" for rows, "columns" for columns from the left.
 
     Returns:
-        (N, T, F): T is H, or W for columns; F is the rest.
+        (N, T, F): T is H, or W for columns; F is the other side times the colours.
     """
     turned = np.ascontiguousarray(_turn(images, order))
     return turned.reshape(*turned.shape[:2], -1)
 
 
 def pictures(rows: NDArray[np.float32], order: str, color: bool) -> NDArray[np.float32]:
-    """Sequences (N, T, F) as the images they were read from: the inverse of `sequences`."""
+    """Convert sequences (N, T, F) to images (N, H, W) or (N, H, W, 3): the inverse of `sequences`."""
     return _turn(rows.reshape(*rows.shape[:2], -1, 3) if color else rows, order)
 
 
@@ -46,12 +46,12 @@ def _turn(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Layout:
-    """From sequences to images and back.
+    """Conversion between sequences and images as tensors.
 
     Attributes:
-        columns: whether a step is a column, from the left; else it is a row. Read from the bottom up, the image stays
-            upside down: what `Augment` does to images is the same either way up.
-        colours: values a pixel, 1 or 3.
+        columns: whether a step is a column, from the left; else it is a row. With order "bottom_up" images are upside
+            down, which makes no difference to `Augment`.
+        colours: values per pixel, 1 or 3.
     """
 
     columns: bool
@@ -68,16 +68,16 @@ class Layout:
         return pixels.flatten(2)
 
     def mirror(self, rows: Tensor) -> Tensor:
-        """Swap the left and the right of every image of (B, T, F)."""
+        """Flip every image of rows (B, T, F) horizontally."""
         return self.rows(self.images(rows).flip(3))
 
 
 class Standardize(nn.Module):
-    """Standardises rows: the first thing a predictor does to them.
+    """Standardization of rows, the first step of a `Predictor`.
 
     Attributes:
-        mode: "none" changes nothing; "image" takes each image's own mean and deviation; "pixel" each pixel's over the
-            training images, which `fit` sets and the state keeps.
+        mode: "none" for none; "image" by the mean and standard deviation of each image; "pixel" by those of each pixel
+            over the training images, set by `fit` and saved in the state dict.
         num_rows: T.
         num_features: F.
     """
@@ -93,7 +93,7 @@ class Standardize(nn.Module):
             self.register_buffer("deviation", torch.ones(num_rows, num_features))
 
     def fit(self, rows: Tensor) -> None:
-        """Learn from the training images (N, T, F)."""
+        """Set mean and standard deviation to those of the training images (N, T, F); only in mode "pixel"."""
         if self.mode == "pixel":
             self.mean.copy_(rows.mean(dim=0))
             self.deviation.copy_(rows.std(dim=0, correction=0).clamp(min=LEAST))

@@ -1,7 +1,7 @@
-"""Drawn faces: no photo, no download, any number of people and images.
+"""Synthetic faces: no photos, no download, any number of people and images.
 
-A person is a draw of shapes and tones, an image a draw of pose, expression, light and noise. Soft ellipses are painted
-back to front, many images at a time.
+A person is a random draw of shapes and tones; an image adds draws of pose, expression, light and noise. Faces are
+soft ellipses painted back to front, in chunks of images.
 
 Shape legend: N images, P people, H rows, W pixels a row.
 """
@@ -19,10 +19,10 @@ Array = NDArray[Any]  # float32
 Side = Annotated[int, Bounds(8, 1024)]  # of an image, in pixels
 
 LFW_COUNTS = (530, 236, 144, 121, 109, 77, 71)
-CHUNK = 512  # images painted at a time; a constant, since the noise is drawn by chunk
+CHUNK = 512  # images painted at a time; fixed, since noise is drawn per chunk
 NOISE = 0.03  # standard deviation of each pixel
-# What makes a person, as (low, high) of a uniform draw. Lengths are in half widths or half heights of the picture. A
-# moustache begins at an upper lip, a beard at a chin of about 0.1.
+# Of a person: (low, high) of a uniform draw. Lengths are in half widths or half heights of the image; above 0,
+# upper_lip and chin give a moustache and a beard.
 TRAITS = {
     "skin": (0.50, 0.78), "head_width": (0.74, 0.96), "head_height": (1.00, 1.18), "hair": (0.06, 0.55),
     "hairline": (-1.02, -0.62), "brow_y": (-0.50, -0.36), "brow_tone": (0.10, 0.45), "brow_thick": (0.035, 0.09),
@@ -31,7 +31,7 @@ TRAITS = {
     "mouth_width": (0.24, 0.42), "lip_thick": (0.04, 0.10), "lip_tone": (0.22, 0.48), "upper_lip": (-0.12, 0.28),
     "chin": (-0.10, 0.22), "cheek": (-0.12, 0.12),
 }  # fmt: skip
-# What differs from image to image, as standard deviations of a normal draw. A turn moves the features in the head.
+# Of an image: standard deviation of a normal draw around 0. A turn shifts the features within the head.
 NUISANCES = {
     "shift_x": 0.05, "shift_y": 0.05, "size": 0.04, "tilt": 0.05, "turn": 0.07, "smile": 0.10, "open": 0.05,
     "raise": 0.03, "lids": 0.15, "light_x": 0.16, "light_y": 0.08, "gain": 0.10, "offset": 0.03, "background": 0.20,
@@ -40,15 +40,15 @@ NUISANCES = {
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Drawn faces in LFW's proportions.
+    """Synthetic faces with LFW's distribution of images per person.
 
     Attributes:
         num_people: P, at least 2.
-        num_images: N, at least 3 a person; None gives LFW's own counts (1,288 for 7 people).
-        height: H, rows of a face.
-        width: W, pixels a row.
-        seed: another seed draws other people and other images of them.
-        crop: None, as a drawn face fills its picture.
+        num_images: N, at least 3 per person; None for LFW's own counts (1,288 for 7 people).
+        height: H.
+        width: W.
+        seed: of people and images.
+        crop: None, as a face fills its image.
     """
 
     crop: ClassVar[None] = None
@@ -64,7 +64,7 @@ class Synthetic:
         check_memory(f"data.num_images={self.num_images}", count, self.height, self.width)
 
     def load(self) -> Faces:
-        """Draw the faces: the same ones for the same arguments."""
+        """Generate the faces, identical for equal arguments."""
         counts = image_counts(self.num_people, self.num_images)
         labels = np.repeat(np.arange(self.num_people, dtype=np.int64), counts)
         low, high = np.array(list(TRAITS.values()), dtype=np.float32).T
@@ -84,11 +84,11 @@ class Synthetic:
 
 
 def image_counts(num_people: int, num_images: int | None) -> NDArray[np.int64]:
-    """Images per person (P,), falling as in LFW: its counts for the first seven people, then 530 / rank.
+    """Images per person (P,), in proportion to LFW's counts for seven people, and 530 / rank for any further.
 
     Args:
         num_people: P.
-        num_images: N, shared out in proportion with at least three a person; None keeps the counts as they are.
+        num_images: N, distributed proportionally with at least 3 per person; None for the counts themselves.
     """
     tail = [530 / (rank + 1) for rank in range(len(LFW_COUNTS), num_people)]
     weights = np.array([*LFW_COUNTS, *tail][:num_people])
@@ -102,13 +102,13 @@ def image_counts(num_people: int, num_images: int | None) -> NDArray[np.int64]:
 
 
 def _paint(traits: Array, nuisances: Array, height: int, width: int) -> Array:
-    """Faces (N, H, W), not yet clipped to [0, 1], of people (N, traits) in photos (N, nuisances)."""
+    """Faces (N, H, W), not clipped to [0, 1], from `TRAITS` (N, 22) and `NUISANCES` (N, 14)."""
     t = {name: traits[:, index, None, None] for index, name in enumerate(TRAITS)}  # each (N, 1, 1)
     n = {name: nuisances[:, index, None, None] for index, name in enumerate(NUISANCES)}
     y = np.linspace(-1, 1, height, dtype=np.float32)[None, :, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, None, :]
     x, y = (x - n["shift_x"] - n["tilt"] * y) / (1 + n["size"]), (y - n["shift_y"] + n["tilt"] * x) / (1 + n["size"])
-    inner = x - n["turn"]  # (N, H, W): where the features are
+    inner = x - n["turn"]  # (N, H, W): x relative to the features
     side = np.abs(inner)  # both eyes and both brows at once
     eye_x, eye_y = side - t["eye_x"], y - t["eye_y"]
 
@@ -141,12 +141,12 @@ def _paint(traits: Array, nuisances: Array, height: int, width: int) -> Array:
 
 
 def _blend(face: Array, mask: Array, tone: Array | np.float32) -> None:
-    """Lay a tone over `face` in place where `mask` is, from 0 to 1."""
+    """Blend a tone into `face` in place; `mask` is its opacity in [0, 1]."""
     face += mask * (tone - face)
 
 
 def _ellipse(x: Array, y: Array, a: Array | float, b: Array | float, sharpness: float) -> Array:
-    """1 inside the ellipse with half axes a and b, 0 outside, a soft edge between."""
+    """Mask of an ellipse with semi-axes a and b: 1 inside, 0 outside, with a soft edge."""
     return _step(1 - (x / a) ** 2 - (y / b) ** 2, sharpness / 2)
 
 

@@ -1,4 +1,4 @@
-"""A small convolutional net: the lab's "next step", which reads no sequence.
+"""A small CNN on the whole image, the lab's "next step".
 
 Shape legend: B batch, T rows, F pixels a row, K filters, C people.
 """
@@ -10,13 +10,13 @@ from lfw_seq.parts import Odd, Share, Units
 
 
 class CNN(nn.Module):
-    """Convolutions, each with batch norm, pooling by two and ReLU, then one linear layer.
+    """Blocks of convolution, batch norm, pooling by two and ReLU, then one linear layer.
 
     Attributes:
         num_features: F.
         num_rows: T.
         num_classes: C.
-        channels: filters of each layer.
+        channels: filters of each convolution.
         kernel: side of a filter, odd.
         dropout: before the linear layer, in [0, 1).
     """

@@ -1,4 +1,4 @@
-"""Readers made of parts: an encoder and a recurrent reader behind it, or two readers side by side.
+"""Composed models: an encoder before a recurrent reader, or two parallel readers.
 
 Shape legend: B batch, T rows, F pixels a row, C people.
 """
@@ -8,15 +8,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-MakePart = Callable[..., nn.Module]  # of num_features and num_rows; a reader's of num_classes as well
+MakePart = Callable[..., nn.Module]  # called with num_features and num_rows, and for a reader num_classes
 
 
 class EncodedReader(nn.Module):
-    """An encoder, then a reader of what it gives.
+    """An encoder, then a reader of its output.
 
     Attributes:
         encoder: one of `lfw_seq.models.encoders`.
-        reader: a `RecurrentReader`.
+        reader: a model such as `RecurrentReader`.
     """
 
     def __init__(self, num_features: int, num_rows: int, num_classes: int, encoder: MakePart, reader: MakePart) -> None:
@@ -27,7 +27,7 @@ class EncodedReader(nn.Module):
 
     @property
     def accepts_fewer_rows(self) -> bool:
-        """Whether both parts do."""
+        """Whether encoder and reader accept sequences with fewer rows."""
         return all(getattr(part, "accepts_fewer_rows", False) for part in (self.encoder, self.reader))
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -37,9 +37,9 @@ class EncodedReader(nn.Module):
 
 
 class TwoReaders(nn.Module):
-    """One reader of the rows and one of the columns, side by side, whose logits add up.
+    """Two parallel readers, of rows and of columns; their logits are summed.
 
-    ReNet (Visin et al., 2015) sweeps its layers over rows and columns in turn; here each direction has a whole reader.
+    ReNet (Visin et al., 2015) alternates rows and columns layer by layer; here each direction is a whole reader.
 
     Attributes:
         rows: reads (B, T, F).

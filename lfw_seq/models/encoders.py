@@ -1,7 +1,7 @@
-"""What stands between the pixels and a recurrent reader: from rows to steps, each `(B, T, F) -> (B, S, E)`.
+"""Encoders of rows as steps for a recurrent reader, `(B, T, F) -> (B, S, E)`.
 
-Shape legend: B batch, T rows, F pixels a row, S steps, E features a step, K filters. Every encoder has S as
-`num_rows` and E as `num_features`, for the reader behind it.
+Shape legend: B batch, T rows, F pixels a row, S steps, E features a step, K filters. Each encoder has S as
+`num_rows` and E as `num_features`, the input shape of the reader.
 """
 
 from itertools import pairwise
@@ -15,7 +15,7 @@ from lfw_seq.parts import Bounds, Count, Layers, Odd, Share, Units
 
 
 class RowWindows(nn.Module):
-    """A step reads `window` neighbouring rows at once, then moves on by `stride`; the edge is padded with zeros.
+    """Sliding windows of `window` neighbouring rows with `stride`, zero-padded at the edges.
 
     Attributes:
         num_features: E, F times `window`.
@@ -36,14 +36,14 @@ class RowWindows(nn.Module):
 
 
 class Reorder(nn.Module):
-    """Rows, and pixels inside rows, in another fixed order: the accuracy that is lost is what the order was worth.
+    """Fixed permutation of rows, and of pixels within rows: the loss of accuracy measures the value of the order.
 
     Attributes:
         num_features: E, which is F.
         num_rows: S, which is T.
-        rows: whether the rows are shuffled.
-        pixels: "kept", "alike" (all rows shuffled alike) or "each" (every row by an order of its own).
-        seed: of the order.
+        rows: whether to permute the rows.
+        pixels: "kept", "alike" (one permutation for all rows) or "each" (one per row).
+        seed: of the permutations.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Reorder(nn.Module):
         self.pixel_order: Tensor
         self.register_buffer("row_order", torch.arange(num_rows))
         self.register_buffer("pixel_order", torch.arange(num_features).repeat(num_rows, 1))  # (T, F)
-        if self.row_order.is_meta:  # only the shapes are needed
+        if self.row_order.is_meta:  # built for its shapes only
             return
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(num_rows, generator=generator)
@@ -72,12 +72,12 @@ class Reorder(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, T, F) -> (B, T, F)."""
-        order = self.pixel_order.expand(rows.shape[0], -1, -1)  # len(rows) would be a constant to the ONNX exporter
+        order = self.pixel_order.expand(rows.shape[0], -1, -1)  # len(rows) is a constant in ONNX export
         return rows.gather(2, order)[:, self.row_order]
 
 
 class RowConvolution(nn.Module):
-    """Convolutions along the row: each row is encoded by itself, all rows alike, and neighbours never meet.
+    """Convolutions along each row, with weights shared by all rows and no mixing of rows.
 
     Each layer is a convolution, batch norm, pooling by two and ReLU.
 
@@ -101,7 +101,7 @@ class RowConvolution(nn.Module):
 
 
 class WindowConvolution(nn.Module):
-    """Convolutions over a window of rows and pixels, then pooling: a step is what a few rows show.
+    """Convolutions over windows of rows and pixels, so that a step covers a few rows.
 
     Each layer is a convolution, batch norm, pooling by two in both directions, and ReLU.
 
@@ -125,10 +125,10 @@ class WindowConvolution(nn.Module):
 
 
 class ResidualStack(nn.Module):
-    """LSTM layers that each add to what they read (He et al., 2016), after a layer norm (Ba et al., 2016).
+    """LSTM layers with residual connections (He et al., 2016), each after a layer norm (Ba et al., 2016).
 
     Attributes:
-        num_features: E, twice `hidden_size` with both directions.
+        num_features: E, `hidden_size` times the number of directions.
         num_rows: S, which is T.
     """
 
@@ -158,27 +158,31 @@ class ResidualStack(nn.Module):
         states = self.enter(rows)  # (B, T, E)
         for norm, layer in zip(self.norms, self.layers, strict=True):
             states = states + self.dropout(layer(norm(states))[0])
-        left: Tensor = self.leave(states)
-        return left
+        normalized: Tensor = self.leave(states)
+        return normalized
 
 
 def convolutions(kind: type[nn.Conv1d | nn.Conv2d], channels: list[int], kernel: int) -> nn.Sequential:
-    """Layers of a convolution, batch norm, pooling by two and ReLU, from one channel to `channels[-1]`."""
+    """Blocks of convolution, batch norm, pooling by two and ReLU, from one channel to `channels[-1]`.
+
+    Raises:
+        UsageError: not one to eight channels.
+    """
     if not channels or len(channels) > 8:
         raise UsageError(f"channels={channels}: expected one to eight whole numbers")
     norm, pool = (nn.BatchNorm1d, nn.MaxPool1d) if kind is nn.Conv1d else (nn.BatchNorm2d, nn.MaxPool2d)
     layers: list[nn.Module] = []
     for before, after in pairwise([1, *channels]):
         layers += [kind(before, after, kernel, padding=kernel // 2, bias=False), norm(after)]
-        layers += [pool(2, ceil_mode=True), nn.ReLU()]  # as ReLU, then pooling, on a quarter of the values
+        layers += [pool(2, ceil_mode=True), nn.ReLU()]  # equal to ReLU before pooling, on a quarter of the values
     return nn.Sequential(*layers)
 
 
 def as_image(rows: Tensor) -> Tensor:
-    """(B, T, F) -> (B, 1, T, F), laid out in memory so that all that follows keeps the channels last: faster."""
+    """(B, T, F) -> (B, 1, T, F) in channels-last memory format, which later layers keep and compute faster."""
     return rows[..., None].permute(0, 3, 1, 2)
 
 
 def pooled(size: int, channels: list[int]) -> int:
-    """What is left of a length after `convolutions`: half of it, rounded up, for each layer."""
+    """Length after `convolutions`: halved, rounded up, once per layer."""
     return -(-size // (1 << len(channels)))

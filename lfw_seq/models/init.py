@@ -8,10 +8,10 @@ Scheme = Literal["torch", "keras"]
 
 
 def initialise(net: nn.Module, scheme: Scheme) -> None:
-    """Set the weights of linear and recurrent layers in place.
+    """Initialize linear and recurrent layers in place.
 
-    "torch" keeps what the layers came with. "keras" is Keras' default: Glorot uniform input weights, orthogonal
-    recurrent weights (Saxe et al., 2014), biases zero but for the forget gates' one (Jozefowicz et al., 2015).
+    "torch" keeps PyTorch's initialization. "keras" is Keras' default: Glorot uniform input weights, orthogonal
+    recurrent weights (Saxe et al., 2014), zero biases, one for forget gates (Jozefowicz et al., 2015).
     """
     if scheme == "torch":
         return
@@ -28,4 +28,4 @@ def initialise(net: nn.Module, scheme: Scheme) -> None:
                 else:
                     nn.init.zeros_(parameter)
                 if name.startswith("bias_ih") and isinstance(module, nn.LSTM):
-                    nn.init.ones_(parameter[module.hidden_size : 2 * module.hidden_size])  # torch's gates: i, f, g, o
+                    nn.init.ones_(parameter[module.hidden_size : 2 * module.hidden_size])  # order of gates: i, f, g, o

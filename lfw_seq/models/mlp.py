@@ -1,4 +1,4 @@
-"""All pixels at once through dense layers: what reading in rows is compared with.
+"""A multilayer perceptron on all pixels at once, for comparison with reading row by row.
 
 Shape legend: B batch, T rows, F pixels a row, C people.
 """
@@ -16,9 +16,9 @@ class MLP(nn.Module):
         num_features: F.
         num_rows: T.
         num_classes: C.
-        hidden_size: units a layer.
-        num_layers: hidden layers.
-        dropout: after each, in [0, 1).
+        hidden_size: units per layer.
+        num_layers: number of hidden layers.
+        dropout: after each hidden layer, in [0, 1).
         init: "torch" or "keras", see `initialise`.
     """
 

@@ -1,4 +1,4 @@
-"""All that stands between pixels and logits: what training, evaluation, prediction and export share.
+"""The path from pixels to logits shared by training, evaluation, prediction and export.
 
 Shape legend: B batch, T rows, F pixels a row, C people.
 """
@@ -12,10 +12,10 @@ class Predictor(nn.Module):
     """A net with its preprocessing.
 
     Attributes:
-        net: standardized rows (B, T, F) to logits (B, C).
+        net: from standardized rows (B, T, F) to logits (B, C).
         standardize: fitted to the training images.
-        pixel_scale: what the pixels are multiplied with first.
-        mirror: where the logits outside training are the mean over an image and its mirror: the layout of its pixels.
+        pixel_scale: factor of the pixels before standardization.
+        mirror: layout for averaging logits over an image and its horizontal flip outside training; None for no flip.
     """
 
     def __init__(self, net: nn.Module, standardize: Standardize, pixel_scale: float, mirror: Layout | None) -> None:
@@ -23,7 +23,7 @@ class Predictor(nn.Module):
         self.net, self.standardize, self.pixel_scale, self.mirror = net, standardize, pixel_scale, mirror
 
     def prepare(self, rows: Tensor) -> Tensor:
-        """Rows (B, T, F) in [0, 1], scaled and standardized."""
+        """Scale and standardize rows (B, T, F) in [0, 1]."""
         prepared: Tensor = self.standardize(rows if self.pixel_scale == 1 else rows * self.pixel_scale)
         return prepared
 

@@ -1,4 +1,4 @@
-"""The lab's reader: recurrent layers with dropout over the rows, then one linear layer.
+"""The lab's model: recurrent layers over rows with dropout, then one linear layer.
 
 Shape legend: B batch, T rows, F pixels a row, D = hidden size x directions, C people.
 """
@@ -14,16 +14,16 @@ from lfw_seq.parts import Bounds, Share, Units
 
 
 class LSTM(nn.LSTM):
-    """One layer of `nn.LSTM`; under bf16 autocast on a CPU it reads an odd number of features with a zero behind them.
+    """One layer of `nn.LSTM` that pads an odd number of features with a zero under bf16 autocast on a CPU.
 
-    oneDNN's AMX kernels take pairs of features only. Parameters, state and float32 results are those of `nn.LSTM`.
+    oneDNN's AMX kernels need an even number of features. Parameters, state and float32 results are those of `nn.LSTM`.
     """
 
     def forward(self, rows: Tensor, hx: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
-        """(B, T, F) -> (B, T, D), and the last states."""
+        """(B, T, F) -> (B, T, D), and the last hidden and cell states."""
         if rows.shape[2] % 2 == 0 or rows.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-            both: tuple[Tensor, tuple[Tensor, Tensor]] = super().forward(rows, hx)
-            return both
+            result: tuple[Tensor, tuple[Tensor, Tensor]] = super().forward(rows, hx)
+            return result
         padded = {
             name: pad(weight, (0, 1)) if "ih" in name and weight.ndim == 2 else weight
             for name, weight in self.named_parameters()
@@ -35,7 +35,7 @@ class LSTM(nn.LSTM):
 
 
 class RowsConvolution(nn.Module):
-    """What stands in for a recurrent layer to see what recurrence gives: a convolution over three rows, and tanh."""
+    """Non-recurrent replacement of a recurrent layer for ablation: a convolution over three rows, and tanh."""
 
     def __init__(self, input_size: int, hidden_size: int, batch_first: bool, bidirectional: bool) -> None:
         super().__init__()
@@ -52,22 +52,22 @@ Pooling = Literal["last", "mean", "max", "attention"]
 
 
 class RecurrentReader(nn.Module):
-    """Reads rows one after the other.
+    """Recurrent layers over a sequence of rows, with a linear head.
 
-    Single layers with dropout between them are the same network as `nn.LSTM(num_layers=2, dropout=p)`, and reproducible
-    on CUDA, where that one is not (pytorch#90168).
+    Single layers with dropout between them equal `nn.LSTM(num_layers=2, dropout=p)`, and are reproducible on CUDA,
+    where that one is not (pytorch#90168).
 
     Attributes:
         num_features: F.
-        num_rows: T; any other length is read as well.
+        num_rows: T; other lengths are accepted too.
         num_classes: C.
         cell: "lstm", "gru", "rnn" (tanh), or "conv", which is not recurrent.
-        hidden_size: units a layer and direction.
-        num_layers: layers; 0 pools the rows as they are.
+        hidden_size: units per layer and direction.
+        num_layers: number of layers; 0 pools the raw rows.
         dropout: between layers and before the head, in [0, 1).
-        bidirectional: read also from the last row to the first.
-        pooling: what of the last layer's states the head sees: the "last" of each direction, their "mean", "max",
-            or "attention" (a learned softmax over rows).
+        bidirectional: add a direction from the last row to the first.
+        pooling: of the last layer's states over rows: "last" of each direction, "mean", "max" or "attention" (a learned
+            softmax over rows).
         init: "torch" or "keras", see `initialise`.
     """
 

@@ -1,4 +1,4 @@
-"""The LSTM written out, equation by equation, to read and to check `nn.LSTM` against; slow, and never trained.
+"""The LSTM written out equation by equation, to explain and verify `nn.LSTM`; slow, and never trained.
 
 Shape legend: B batch, T rows, F pixels a row, H hidden.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Gates(NamedTuple):
-    """The four parts of a cell at one row, each (B, H): gates in (0, 1), the candidate in (-1, 1)."""
+    """Activations of a cell at one row, each (B, H): gates in (0, 1), the candidate in (-1, 1)."""
 
     input: Tensor
     forget: Tensor
@@ -19,12 +19,12 @@ class Gates(NamedTuple):
 
 
 def update_cell(gates: Gates, cell: Tensor) -> Tensor:
-    """Equation 5: keep what the forget gate lets through, add what the input gate lets in. (B, H)."""
+    """Equation 5: forget gate times old cell, plus input gate times candidate, (B, H)."""
     return gates.forget * cell + gates.input * gates.candidate
 
 
 def read_cell(gates: Gates, cell: Tensor) -> Tensor:
-    """Equation 6: the hidden state is what the output gate shows of the squashed cell. (B, H)."""
+    """Equation 6: the hidden state, output gate times tanh of the cell, (B, H)."""
     return gates.output * torch.tanh(cell)
 
 
@@ -35,14 +35,14 @@ class ReferenceLSTM:
     """
 
     def __init__(self, lstm: nn.LSTM) -> None:
-        # torch stacks the parts in the order input, forget, candidate, output: four times (H, F) and (H, H)
+        # stacked in the order input, forget, candidate, output: four times (H, F) and (H, H)
         w, u, b_w, b_u = lstm.all_weights[0]
         self.w_i, self.w_f, self.w_g, self.w_o = w.chunk(4)
         self.u_i, self.u_f, self.u_g, self.u_o = u.chunk(4)
         self.b_i, self.b_f, self.b_g, self.b_o = (b_w + b_u).chunk(4)
 
     def gates(self, x: Tensor, h: Tensor) -> Gates:
-        """Equations 1 to 4, from a row (B, F) and the hidden state before it (B, H)."""
+        """Equations 1 to 4, from a row (B, F) and the previous hidden state (B, H)."""
         return Gates(
             input=torch.sigmoid(x @ self.w_i.T + h @ self.u_i.T + self.b_i),
             forget=torch.sigmoid(x @ self.w_f.T + h @ self.u_f.T + self.b_f),
@@ -51,7 +51,7 @@ class ReferenceLSTM:
         )
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Read rows (B, T, F); the hidden states (B, T, H) and the last cell (B, H)."""
+        """Return the hidden states (B, T, H) and the last cell (B, H) of rows (B, T, F)."""
         h = cell = rows.new_zeros(len(rows), len(self.u_i))
         states = []
         for x in rows.unbind(dim=1):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Compose = Callable[..., DictConfig]
 Trained = Callable[..., Path]
-Shell = Callable[..., "Done"]
+Shell = Callable[..., subprocess.CompletedProcess[str]]
 SMALL: tuple[str, ...] = ("data=synthetic", "data.num_images=140", "trainer=cpu", "trainer.max_epochs=2")
 SMALL += ("model.hidden_size=8", "callbacks=core")
 
@@ -122,22 +122,14 @@ def invoke(*words: str, monkeypatch: pytest.MonkeyPatch, module: str = "train") 
     return 0
 
 
-class Done(NamedTuple):
-    """Exit status and output of a command."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     """Run commands in this process with tmp_path as working directory."""
     monkeypatch.chdir(tmp_path)
 
-    def execute(*words: str, module: str = "train") -> Done:
+    def execute(*words: str, module: str = "train") -> subprocess.CompletedProcess[str]:
         status = invoke(*words, module=module, monkeypatch=monkeypatch)
-        return Done(status, *capsys.readouterr())
+        return subprocess.CompletedProcess(words, status, *capsys.readouterr())
 
     return execute
 

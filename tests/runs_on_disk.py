@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-PARTS = ("config", "metrics", "git", "seconds")
-
 
 def write_run(folder: Path, accuracy: float, **changes: Any) -> Path:
     """Write a result.json as train.py does.
@@ -38,7 +36,7 @@ def write_run(folder: Path, accuracy: float, **changes: Any) -> Path:
         "git": {"commit": "c0ffee", "dirty": True},
     }  # fmt: skip
     for name, value in changes.items():
-        in_result = "/" in name or name in PARTS
+        in_result = "/" in name or name in ("config", "metrics", "git", "seconds")
         *groups, key = name.split("/", 1) if in_result else name.split("__")
         node = result if in_result else config
         for group in groups:

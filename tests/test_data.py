@@ -14,30 +14,26 @@ from torch.utils.data import DistributedSampler
 
 from lfw_seq.cli import CONF, UsageError
 from lfw_seq.data.batches import derive_seed, loader, shuffled
-from lfw_seq.data.module import FaceRows, build
+from lfw_seq.data.module import SPLIT, FaceRows, build
 from lfw_seq.data.sequences import Order, pictures, sequences
 from lfw_seq.data.split import Split
 from lfw_seq.data.synthetic import LFW_COUNTS, Synthetic
+from lfw_seq.parts import to_plain
 
 LABELS = np.repeat(np.arange(7), LFW_COUNTS)
 NAMES = tuple("abcdefg")
-
-
-def keys(choice: str, **changes: Any) -> dict[str, Any]:
-    """The config of a choice of conf/data."""
-    base, more = (OmegaConf.load(CONF / "data" / f"{name}.yaml") for name in ("base", choice))
-    values: Any = OmegaConf.to_container(OmegaConf.merge(base, more, changes), resolve=True)
-    return {key: value for key, value in values.items() if key != "defaults"}
+DATA: Any = to_plain(
+    OmegaConf.merge(*(OmegaConf.load(CONF / "data" / f"{name}.yaml") for name in ("base", "synthetic")))
+)
+del DATA["defaults"]
 
 
 def split(**changes: Any) -> Split:
-    base: Any = OmegaConf.to_container(OmegaConf.load(CONF / "data" / "base.yaml"))
-    values = {key: base[key] for key in ("test_size", "val_size", "val_from", "train_size", "fold", "num_folds")}
-    return Split(**(values | {"split_seed": 42} | changes))
+    return Split(**({key: DATA[key] for key in SPLIT} | {"split_seed": 42} | changes))
 
 
 def faces(**changes: Any) -> FaceRows:
-    data = build(keys("synthetic", num_images=140, **changes), split_seed=42, seed=0)
+    data = build(DATA | {"num_images": 140} | changes, split_seed=42, seed=0)
     data.setup()
     return data
 
@@ -172,13 +168,10 @@ def test_rows_are_checked_and_standardized_as_scaled() -> None:
 
 
 def test_missing_keys_are_named() -> None:
-    values = keys("synthetic")
-    del values["order"]
     with pytest.raises(UsageError, match=r"^data\.order: missing; expected all keys of conf/data/base\.yaml"):
-        build(values, split_seed=42, seed=0)
+        build({key: value for key, value in DATA.items() if key != "order"}, split_seed=42, seed=0)
     with pytest.raises(UsageError, match=r"^split_seed=-1: expected"):
-        build(keys("synthetic"), split_seed=-1, seed=0)
+        build(DATA, split_seed=-1, seed=0)
     source = Synthetic(num_people=2, num_images=None, height=8, width=8, seed=0)
-    assert build(keys("synthetic"), 42, 0, make_source=lambda rest: replace(source, seed=len(rest))).source == replace(
-        source, seed=6
-    )
+    data = build(DATA, 42, 0, make_source=lambda rest: replace(source, seed=len(rest)))
+    assert data.source == replace(source, seed=6)

@@ -4,6 +4,7 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -202,18 +203,14 @@ def faces_of(value: float) -> Faces:
 
 
 def test_cache_is_used_and_rebuilt_when_stale_or_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    built: list[float] = []
+    decode = Mock(side_effect=faces_of)
 
     def get(content: str, value: float) -> Faces:
-        def build() -> Faces:
-            built.append(value)
-            return faces_of(value)
-
-        return cached(str(tmp_path), {"resize": 0.4}, content, build)
+        return cached(str(tmp_path), {"resize": 0.4}, content, lambda: decode(value))
 
     first = get("one", 0.1)
     kept = get("one", 0.2)
-    assert built == [0.1]
+    assert decode.mock_calls == [call(0.1)]
     assert kept.fingerprint == first.fingerprint
     assert (kept.names, kept.files, kept.source) == (first.names, first.files, first.source)
     assert get("two", 0.3).images[0, 0, 0] == np.float32(0.3)
@@ -223,7 +220,7 @@ def test_cache_is_used_and_rebuilt_when_stale_or_damaged(tmp_path: Path, caplog:
         for damage in (whole[:-100], b"", whole.replace(np.float32(0.3).tobytes(), np.float32(0.9).tobytes(), 1)):
             path.write_bytes(damage)
             assert get("two", 0.3).fingerprint == faces_of(0.3).fingerprint
-    assert built == [0.1, 0.3, 0.3, 0.3, 0.3]
+    assert decode.mock_calls == [call(0.1), *[call(0.3)] * 4]
     assert caplog.text.count("damaged") == 3
 
 

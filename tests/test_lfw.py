@@ -1,7 +1,6 @@
 """The LFW source: on synthetic photos in scikit-learn's layout, on a small archive, and on the real photos."""
 
 import hashlib
-import io
 import os
 import tarfile
 import time
@@ -69,12 +68,12 @@ def tree(root: Path) -> list[tuple[str, int]]:
 
 def test_faces_keep_their_files_and_the_data_folder_stays_as_it_was(tmp_path: Path) -> None:
     draw_lfw(tmp_path / "home")
-    (tmp_path / "home" / "lfw_home" / "lfw_funneled" / "Bo" / ".DS_Store").write_text("x")
+    root = tmp_path / "home" / "lfw_home" / "lfw_funneled"
+    (root / "Bo" / ".DS_Store").write_text("x")
     before = tree(tmp_path / "home")
     faces = source(tmp_path / "home", tmp_path / "cache").load()
     assert tree(tmp_path / "home") == before
     assert (faces.names, faces.source, faces.images.shape) == (("Ann Lee", "Bo"), "LFW (funneled)", (5, 50, 37))
-    root = tmp_path / "home" / "lfw_home" / "lfw_funneled"
     for image, label, file in zip(faces.images, faces.labels, faces.files, strict=True):
         assert np.array_equal(image, read_image(root / file, CROP, 50, 37, color=False))
         assert file.startswith(faces.names[label].replace(" ", "_"))
@@ -113,12 +112,10 @@ def test_the_data_home_is_searched_in_order(tmp_path: Path, monkeypatch: pytest.
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small archive at the URL of LFW."""
     draw_lfw(tmp_path / "made")
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        tar.add(tmp_path / "made" / "lfw_home" / "lfw_funneled", "lfw_funneled")
     path = tmp_path / "lfw-funneled.tgz"
-    path.write_bytes(packed.getvalue())
-    checksum = hashlib.sha256(packed.getvalue()).hexdigest()
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(tmp_path / "made" / "lfw_home" / "lfw_funneled", "lfw_funneled")
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
     remote = FUNNELED_ARCHIVE._replace(url=path.as_uri(), checksum=checksum)
     monkeypatch.setattr(download, "FUNNELED_ARCHIVE", remote)
     return path

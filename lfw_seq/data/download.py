@@ -8,7 +8,6 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 # Private, but the only source of the URLs and checksums; pyproject.toml bounds scikit-learn for it.
 from sklearn.datasets._lfw import ARCHIVE, FUNNELED_ARCHIVE
@@ -38,7 +37,12 @@ def download_lfw(lfw_home: Path, funneled: bool) -> None:
                     shutil.rmtree(old)
         with tempfile.TemporaryDirectory(dir=lfw_home, prefix=".lfw-") as draft:
             archive, photos = Path(draft, remote.filename), Path(draft, "photos")
-            checksum = _save(response, archive)
+            size = int(response.headers.get("Content-Length") or 0) or None
+            bar = {"bytes": False, "unit": "B", "unit_scale": True, "desc": "Downloading LFW"}
+            with tqdm.wrapattr(response, "read", size, **bar) as stream, archive.open("w+b") as file:
+                shutil.copyfileobj(stream, file)
+                file.seek(0)
+                checksum = hashlib.file_digest(file, "sha256").hexdigest()
             if checksum != remote.checksum:
                 raise UsageError(f"{remote.url}: SHA-256 {checksum} is not {remote.checksum}; try again later")
             with tarfile.open(archive, "r:gz") as tar:
@@ -49,15 +53,3 @@ def download_lfw(lfw_home: Path, funneled: bool) -> None:
                 except OSError:
                     if not (lfw_home / folder.name).is_dir():  # a concurrent download finished first
                         raise
-
-
-def _save(response: Any, target: Path) -> str:
-    """Write a response to a file with a progress bar; return its SHA-256."""
-    digest = hashlib.sha256()
-    size = int(response.headers.get("Content-Length") or 0) or None
-    with target.open("wb") as file, tqdm(total=size, unit="B", unit_scale=True, desc="Downloading LFW") as bar:
-        while piece := response.read(1 << 16):
-            file.write(piece)
-            digest.update(piece)
-            bar.update(len(piece))
-    return digest.hexdigest()

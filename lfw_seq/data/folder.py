@@ -50,9 +50,7 @@ class Folder:
     def __post_init__(self) -> None:
         edges = [0, 1, 0, 1] if self.crop is None else self.crop
         if not is_range(edges[:2], 1) or not is_range(edges[2:], 1):
-            raise UsageError(
-                f"data.crop={as_typed(self.crop)}: expected [top, bottom, left, right] as fractions from 0 to 1"
-            )
+            raise UsageError(f"data.crop={as_typed(self.crop)}: expected fractions [top,bottom,left,right] from 0 to 1")
 
     def load(self) -> Faces:
         """Decode the photos, or load them from the cache.

@@ -87,9 +87,8 @@ def read_image(path: Path, crop: Sequence[float] | None, height: int, width: int
 def _box(width: int, height: int, crop: Sequence[float] | None, aspect: float) -> tuple[int, int, int, int]:
     """Region to keep in pixels, at least one each way: left, top, right, bottom."""
     if crop is not None:
-        top, bottom, left, right = (
-            round(edge * side) for edge, side in zip(crop, (height, height, width, width), strict=True)
-        )
+        sides = height, height, width, width
+        top, bottom, left, right = (round(edge * side) for edge, side in zip(crop, sides, strict=True))
         return left, top, max(right, left + 1), max(bottom, top + 1)
     kept_width, kept_height = max(1, min(width, round(height / aspect))), max(1, min(height, round(width * aspect)))
     left, top = (width - kept_width) // 2, (height - kept_height) // 2

@@ -46,13 +46,9 @@ class LFW:
     def __post_init__(self) -> None:
         parts = [[0, SIDE]] * 2 if self.slice_ is None else self.slice_
         if [is_range(part, SIDE) for part in parts] != [True, True]:
-            raise UsageError(
-                f"data.slice_={as_typed(self.slice_)}: expected [[from, to], [from, to]] inside the 250 x 250 photo"
-            )
+            raise UsageError(f"data.slice_={as_typed(self.slice_)}: expected [[from, to], [from, to]] within [0, 250]")
         if not all(self._shape):
-            raise UsageError(
-                f"data.resize={self.resize}: leaves {self._shape} rows and pixels; expected a larger ratio"
-            )
+            raise UsageError(f"data.resize={self.resize}: gives {self._shape} pixels; expected a larger ratio")
 
     @property
     def crop(self) -> list[float]:
@@ -65,11 +61,11 @@ class LFW:
         Raises:
             UsageError: LFW is neither on disk nor downloaded, or as in `Folder.load`.
         """
-        return self._shuffle(self._photos(self.root()).load())
+        return self._shuffle(self._photos().load())
 
     def strangers(self) -> Faces | None:
         """The people with fewer than `min_faces_per_person` photos, decoded alike; None if there are none."""
-        faces = self._photos(self.root()).strangers()
+        faces = self._photos().strangers()
         return None if faces is None else self._shuffle(faces)
 
     @property
@@ -78,15 +74,13 @@ class LFW:
         height, width = (stop - start for start, stop in self.slice_ or [[0, SIDE]] * 2)
         return (height, width) if self.resize is None else (int(self.resize * height), int(self.resize * width))
 
-    def _photos(self, root: str) -> Folder:
-        return Folder(
-            root, self.min_faces_per_person, *self._shape, self.crop, self.color, self.skip_unreadable, self.cache_dir
-        )
+    def _photos(self) -> Folder:
+        root, least = self.root(), self.min_faces_per_person
+        return Folder(root, least, *self._shape, self.crop, self.color, self.skip_unreadable, self.cache_dir)
 
     def _shuffle(self, faces: Faces) -> Faces:
         """Faces in the order of scikit-learn's loader, on which splits and fingerprints depend."""
-        order = np.arange(len(faces.files))
-        np.random.RandomState(SHUFFLE_SEED).shuffle(order)
+        order = np.random.RandomState(SHUFFLE_SEED).permutation(len(faces.files))
         files = tuple(faces.files[index] for index in order)
         source = f"LFW ({'funneled' if self.funneled else 'original'})"
         return replace(faces, images=faces.images[order], labels=faces.labels[order], files=files, source=source)

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lfw_seq.cli import UsageError
@@ -91,8 +90,7 @@ class FaceRows(LightningDataModule):
 
     def standardizer(self) -> Standardize:
         """Standardization of the rows, fitted to the training images multiplied by `pixel_scale`."""
-        standardize = Standardize(self.standardize, *self.shape)
-        rows = self.tensors["train"][0]
+        standardize, rows = Standardize(self.standardize, *self.shape), self.tensors["train"][0]
         standardize.fit(rows if self.pixel_scale == 1 else rows * self.pixel_scale)
         return standardize
 
@@ -116,15 +114,11 @@ class FaceRows(LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         rows, labels = (tensor.to(trainer.strategy.root_device) for tensor in self.tensors[stage])
-
-        def order() -> Tensor:
-            return shuffled(len(labels), self.seed, trainer.current_epoch)
-
-        if stage == "train":  # split among processes; each of them evaluates all images
-            overfits = trainer.overfit_batches  # type: ignore[attr-defined]  # not declared for mypy
-            epoch_order = None if overfits else order  # the same batches every epoch
-            return loader(rows, labels, self.batch_sizes[stage], epoch_order, trainer.world_size, trainer.global_rank)
-        return loader(rows, labels, self.batch_sizes[stage])
+        if stage != "train":  # each process evaluates all images, but trains on its share
+            return loader(rows, labels, self.batch_sizes[stage])
+        overfits = trainer.overfit_batches  # type: ignore[attr-defined]  # not declared for mypy
+        order = None if overfits else lambda: shuffled(len(labels), self.seed, trainer.current_epoch)
+        return loader(rows, labels, self.batch_sizes[stage], order, trainer.world_size, trainer.global_rank)
 
 
 def instantiate_source(keys: dict[str, Any]) -> Source:

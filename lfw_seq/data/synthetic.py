@@ -117,7 +117,6 @@ def _paint(traits: Array, nuisances: Array, height: int, width: int) -> Array:
     brow = y - t["brow_y"] + n["raise"] - t["brow_slope"] * eye_x
     eye = _ellipse(eye_x, eye_y, t["eye_width"], t["eye_height"] * np.maximum(1 + n["lids"], 0.2), 2)
     nose_x, nose_y = t["nose_width"], y - t["nose_y"]
-    nostrils = _ellipse(side - nose_x * 0.5, nose_y, nose_x * 0.4, 0.05, 2)
     lip_y = y - (t["mouth_y"] + t["nose_y"]) / 2 - 0.03
     moustache = _ellipse(inner, lip_y, t["mouth_width"] * 1.1, 0.10, 2) * np.clip(t["upper_lip"] * 3.5, 0, 0.9)
     beard = head * _step(y - 0.62 + 0.25 * side, 4) * np.clip(t["chin"] * 3.5, 0, 0.8)
@@ -131,7 +130,7 @@ def _paint(traits: Array, nuisances: Array, height: int, width: int) -> Array:
     _blend(face, eye, np.float32(0.82))
     _blend(face, eye * _ellipse(eye_x, eye_y, 0.07, 0.09, 2), np.float32(0.08))
     face += 0.10 * _ellipse(inner - 0.04, nose_y + 0.2, nose_x * 0.45, 0.3, 1)
-    _blend(face, nostrils, t["skin"] * 0.55)
+    _blend(face, _ellipse(side - nose_x * 0.5, nose_y, nose_x * 0.4, 0.05, 2), t["skin"] * 0.55)
     _blend(face, moustache, t["hair"])
     _blend(face, beard, t["hair"])
     _blend(face, _ellipse(inner, mouth, t["mouth_width"], t["lip_thick"] + opened, 2), t["lip_tone"])

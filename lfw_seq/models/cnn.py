@@ -22,13 +22,7 @@ class CNN(nn.Module):
     """
 
     def __init__(
-        self,
-        num_features: int,
-        num_rows: int,
-        num_classes: int,
-        channels: list[Units],
-        kernel: Odd,
-        dropout: Share,
+        self, num_features: int, num_rows: int, num_classes: int, channels: list[Units], kernel: Odd, dropout: Share
     ) -> None:
         super().__init__()
         self.layers, self.dropout = convolutions(nn.Conv2d, channels, kernel), nn.Dropout(dropout)

@@ -53,5 +53,4 @@ class TwoReaders(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows (B, T, F)."""
-        logits: Tensor = torch.add(self.rows(rows), self.columns(rows.transpose(1, 2)))
-        return logits
+        return torch.add(self.rows(rows), self.columns(rows.transpose(1, 2)))

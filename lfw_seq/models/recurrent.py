@@ -24,13 +24,10 @@ class LSTM(nn.LSTM):
         if rows.shape[2] % 2 == 0 or rows.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             result: tuple[Tensor, tuple[Tensor, Tensor]] = super().forward(rows, hx)
             return result
-        padded = {
-            name: pad(weight, (0, 1)) if "ih" in name and weight.ndim == 2 else weight
-            for name, weight in self.named_parameters()
-        }
+        weights = [pad(p, (0, 1)) if name.startswith("weight_ih") else p for name, p in self.named_parameters()]
         zeros = rows.new_zeros(2 if self.bidirectional else 1, len(rows), self.hidden_size)
         settings = (True, 1, 0.0, self.training, self.bidirectional, True)  # biases, layers, dropout, ..., batch first
-        states, hidden, cell = torch.lstm(pad(rows, (0, 1)), hx or (zeros, zeros), list(padded.values()), *settings)
+        states, hidden, cell = torch.lstm(pad(rows, (0, 1)), hx or (zeros, zeros), weights, *settings)
         return states, (hidden, cell)
 
 

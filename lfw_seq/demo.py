@@ -1,4 +1,4 @@
-"""`python -m lfw_seq.demo run=DIR`: a net reads a face row by row, on a page for this machine alone or as a GIF."""
+"""`python -m lfw_seq.demo run=DIR`: a net reads a face row by row, on a page of this machine or as a GIF."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lfw_seq.evaluation.reading import Reading
     from lfw_seq.runs.checkpoint import TrainedRun
 
-BACKGROUND = 115  # gray around a drawn face
+BACKGROUND = 115  # gray level around a drawn face, of 255
 PAGE_DPI = 130
 
 
@@ -32,10 +32,10 @@ def main(cfg: DictConfig) -> None:
 
 
 def demo(cfg: DictConfig) -> dict[str, Any]:
-    """Show what `conf/demo.yaml` describes.
+    """Write the GIF or serve the page of `conf/demo.yaml`; returns the number of `frames` of a GIF.
 
     Raises:
-        UsageError: no such run or photo, or runs that read other numbers of rows.
+        UsageError: no such run or photo, or runs that read different numbers of rows.
         OSError: a file that cannot be written.
     """
     check_keys(cfg, {"face": Natural, "port": Annotated[int, Bounds(1, 65535)]})
@@ -49,25 +49,25 @@ def demo(cfg: DictConfig) -> dict[str, Any]:
     runs = [load_run(folder) for folder in (cfg.run, cfg.against) if folder is not None]
     if len({run.shape[0] for run in runs}) > 1:
         raise UsageError(f"against={cfg.against}: reads {runs[1].shape[0]} rows, run={cfg.run} {runs[0].shape[0]}")
-    thresholds = [read_threshold(run.folder, cfg.fpir, PROBABILITY).value for run in runs]  # after every row
+    thresholds = [read_threshold(run.folder, cfg.fpir, PROBABILITY).value for run in runs]  # at every stop
 
     def read_all(path: Path) -> list[Reading]:
         faces = [(run, run.preprocessing.image(path), at) for run, at in zip(runs, thresholds, strict=True)]
         return [read(run.predictor, run.preprocessing, run.class_names, face, at) for run, face, at in faces]
 
-    with TemporaryDirectory() as folder:  # all that a page keeps of photos, until it ends
+    with TemporaryDirectory() as folder:  # of all photos that a page stores; removed at its end
         first = Path(str(cfg.image)).expanduser() if cfg.image else draw_photo(runs[0], cfg.face, Path(folder))
         if cfg.out is None:
             serve(runs, read_all, first, cfg.port, Path(folder))
             return {}
         readings = read_all(first)
     Path(str(cfg.out)).expanduser().write_bytes(animate(readings))
-    print("\n".join(reading.answer(runs[0].shape[0]) for reading in readings))
+    print("\n".join(reading.caption(runs[0].shape[0]) for reading in readings))
     return {"frames": runs[0].shape[0]}
 
 
 def draw_photo(run: TrainedRun, number: int, folder: Path) -> Path:
-    """Write a photo of a drawn face, which lies where the run's crop is."""
+    """Write a photo with a drawn face in the run's crop, and return its path."""
     from PIL import Image
 
     from lfw_seq.evaluation.reading import draw_face
@@ -85,23 +85,23 @@ def draw_photo(run: TrainedRun, number: int, folder: Path) -> Path:
 def serve(
     runs: Sequence[TrainedRun], read_all: Callable[[Path], list[Reading]], first: Path, port: int, folder: Path
 ) -> None:
-    """Serve the page on the loopback until Ctrl-C; what is uploaded lies in `folder`, and is gone with it."""
+    """Serve the page on 127.0.0.1 until Ctrl-C; uploads are stored in `folder`."""
     os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
     with cli.configuring("demo"):
         import gradio
     from lfw_seq.evaluation.reading import draw
 
-    def look(path: str | None) -> tuple[list[Reading], str]:
+    def read_photo(path: str | None) -> tuple[list[Reading], str]:
         try:
             return read_all(Path(path)) if path else [], ""
         except UsageError as error:
             return [], str(error)
 
-    def show(readings: list[Reading], rows: int) -> tuple[Any, str]:
-        answers = "\n".join(reading.answer(rows) for reading in readings)
-        return (next(draw(readings, [rows], PAGE_DPI)) if readings else None), answers
+    def draw_stop(readings: list[Reading], rows: int) -> tuple[Any, str]:
+        captions = "\n".join(reading.caption(rows) for reading in readings)
+        return (next(draw(readings, [rows], PAGE_DPI)) if readings else None), captions
 
-    def another(number: int) -> tuple[str, int]:
+    def draw_next_photo(number: int) -> tuple[str, int]:
         return str(draw_photo(runs[0], number + 7, folder)), number + 7
 
     steps = runs[0].shape[0]
@@ -113,16 +113,16 @@ def serve(
             )
             with gradio.Column():
                 rows = gradio.Slider(1, steps, steps, step=1, label="Rows read", elem_id="rows")
-                names = gradio.Textbox(label="Named", lines=len(runs), elem_id="names")
-                drawn, problem = gradio.Button("Draw a face", elem_id="draw"), gradio.Markdown()
-        shown = gradio.Image(show_label=False, buttons=["fullscreen"], interactive=False, format="png")
-        drawn.click(another, number, [photo, number])
+                captions = gradio.Textbox(label="Predicted", lines=len(runs), elem_id="names")
+                button, problem = gradio.Button("Draw a face", elem_id="draw"), gradio.Markdown()
+        plots = gradio.Image(show_label=False, buttons=["fullscreen"], interactive=False, format="png")
+        button.click(draw_next_photo, number, [photo, number])
         for event in (page.load, photo.change):
-            event(look, photo, [readings, problem]).then(show, [readings, rows], [shown, names])
-        rows.change(show, [readings, rows], [shown, names], trigger_mode="always_last")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio's own requests
+            event(read_photo, photo, [readings, problem]).then(draw_stop, [readings, rows], [plots, captions])
+        rows.change(draw_stop, [readings, rows], [plots, captions], trigger_mode="always_last")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # hide gradio's requests
     print(f"http://127.0.0.1:{port} until Ctrl-C", flush=True)
-    theme = gradio.themes.Base(font="sans-serif", font_mono="monospace")  # others are fetched
+    theme = gradio.themes.Base(font="sans-serif", font_mono="monospace")  # gradio fetches its own fonts
     page.launch(server_name="127.0.0.1", server_port=port, share=False, quiet=True, theme=theme, footer_links=[])
 
 

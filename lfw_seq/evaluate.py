@@ -1,4 +1,4 @@
-"""`python -m lfw_seq.evaluate run=DIR`: measure a run's predictions; write JSON, tables, figures and a page."""
+"""`python -m lfw_seq.evaluate run=DIR`: evaluate a run's predictions; write JSON, tables, figures and a page."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ EVALUATION = "evaluation.json"
 
 @hydra.main(config_path=str(cli.CONF), config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """Print the numbers; everything else is in `out`."""
+    """Print the measures; all other results are written to `out`."""
     print("\n".join(map(printable, cli.run(evaluate, cfg)["lines"])))
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Measure a run's predictions, and write what is found.
+    """Evaluate a run's predictions, and write the results.
 
     Args:
         cfg: the composed `conf/evaluate.yaml`.
 
     Returns:
-        What evaluation.json holds, and `lines` for a terminal.
+        The content of evaluation.json, and `lines` for the terminal.
 
     Raises:
-        UsageError: no such run, no such images, or a checkpoint that is refused.
+        UsageError: no such run or images, or a damaged or refused checkpoint or file.
         OSError: a file that cannot be written.
     """
     check_keys(cfg, {"mistakes": Natural, "photos": bool})
@@ -53,41 +53,41 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     from lfw_seq.runs.folder import write_bytes, write_json, write_text
     from lfw_seq.runs.record import PREDICTIONS, predictions_csv
 
-    found = collect(cfg)
-    card = {"run": str(found.folder), **scorecard(found), "reproduced": is_reproduced(found)}
-    runs = [text.Evaluated("this run" * (cfg.against is not None), found, card)]
+    predictions = collect(cfg)
+    card = {"run": str(predictions.folder), **scorecard(predictions), "reproduced": is_reproduced(predictions)}
+    runs = [text.Evaluated("this run" * (cfg.against is not None), predictions, card)]
     if cfg.against is not None:
         other = collect(cfg, "against")
-        check_same_images(found, other)
-        card["comparison"] = compare(found, other)
+        check_same_images(predictions, other)
+        card["comparison"] = compare(predictions, other)
         runs.append(text.Evaluated("the other run", other, scorecard(other)))
     drawn = draw(runs)
-    out = Path(str(cfg.out)).expanduser() if cfg.out else found.folder / found.kind
+    out = Path(str(cfg.out)).expanduser() if cfg.out else predictions.folder / predictions.kind
     parts = sections(runs, drawn, cfg.mistakes, cfg.photos)
-    html = page.render(*text.describe(found), learning_curve(runs), parts)
+    html = page.render(*text.describe(predictions), learning_curve(runs), parts)
     out.mkdir(parents=True, exist_ok=True)
-    probabilities = found.probabilities.tolist()
-    write_text(out / PREDICTIONS, predictions_csv(found.files, found.truth.tolist(), probabilities, found.names))
-    for name, table in csv_tables(found, card).items():
+    truth, probabilities = predictions.truth.tolist(), predictions.probabilities.tolist()
+    write_text(out / PREDICTIONS, predictions_csv(predictions.files, truth, probabilities, predictions.names))
+    for name, table in csv_tables(predictions, card).items():
         write_text(out / f"{name}.csv", page.as_csv(table))
     for name, picture in drawn.items():
         write_bytes(out / f"{name}.png", picture.png)
-    if found.people is not None:
-        np.savez(states := io.BytesIO(), **found.people._asdict())
+    if predictions.people is not None:
+        np.savez(states := io.BytesIO(), **predictions.people._asdict())
         write_bytes(out / STATES, states.getvalue())
     write_text(out / "report.html", html)
     write_json(out / EVALUATION, card)
     return {**card, "lines": [*text.lines(runs), f"  in {out / 'report.html'}"]}
 
 
-def is_reproduced(found: Predictions) -> bool | None:
-    """Whether each metric of result.json came out the same to the last digit; None for other images.
+def is_reproduced(predictions: Predictions) -> bool | None:
+    """Whether all metrics equal those of result.json to the last digit; None for other images.
 
-    A difference is logged: another device, number of threads or version of a library changes last digits.
+    Differences are logged: another device, number of threads or library version changes last digits.
     """
-    if found.kind != "evaluation" or not found.metrics or not found.result:
+    if predictions.kind != "evaluation" or not predictions.metrics or not predictions.result:
         return None
-    before, now = found.result.get("metrics", {}), json.loads(json.dumps(found.metrics))
+    before, now = predictions.result.get("metrics", {}), json.loads(json.dumps(predictions.metrics))
     differing = [name for name, value in now.items() if name in before and before[name] != value and value == value]
     for name in differing:
         log.warning("%s is %s here, %s in the run's result.json", name, now[name], before[name])
@@ -97,7 +97,7 @@ def is_reproduced(found: Predictions) -> bool | None:
 def check_same_images(first: Predictions, second: Predictions) -> None:
     """Raise UsageError unless two runs predicted the same images of the same people."""
     if first.names != second.names:
-        raise UsageError(f"against={second.folder}: knows other people than run={first.folder}")
+        raise UsageError(f"against={second.folder}: has other people than run={first.folder}")
     if set(first.files) != set(second.files):
         common = len(set(first.files) & set(second.files))
         raise UsageError(

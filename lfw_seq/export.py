@@ -1,4 +1,4 @@
-"""`python -m lfw_seq.export run=DIR format=onnx|torch`: a run's predictor as one file for other programs."""
+"""`python -m lfw_seq.export run=DIR format=onnx|torch`: write a run's predictor as one file for other programs."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ TOLERANCE = 1e-5
 
 @hydra.main(config_path=str(cli.CONF), config_name="export", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """Write the file, and print what it was checked on."""
-    found = cli.run(export, cfg)
+    """Write the file, and print the result of its check."""
+    made = cli.run(export, cfg)
     print(
-        f"{found['file']}: rows {found['input']} in [0, 1] to probabilities; on {found['checked']:,} "
-        f"{found['checked_on']} the same predictions as the run, and probabilities within {found['difference']:.1e}"
+        f"{made['file']}: rows {made['input']} in [0, 1] to probabilities; on {made['checked']:,} "
+        f"{made['checked_on']} the same predictions as the run, and probabilities within {made['difference']:.1e}"
     )
 
 
 def export(cfg: DictConfig) -> dict[str, Any]:
-    """Write the file, once what it holds predicts as the run does.
+    """Write the file, once its content predicts as the run does.
 
     Args:
         cfg: the composed `conf/export.yaml`.
 
     Returns:
-        The file, what it was checked on, and the largest difference of a probability.
+        The file, the shape of its input, the inputs it was checked on, and the largest difference of a probability.
 
     Raises:
-        UsageError: no such run, or a net that this format cannot hold.
+        UsageError: no such run, a net that cannot be exported in this format, or predictions that differ.
         OSError: the file cannot be written.
     """
     check_keys(cfg, {"format": Literal["onnx", "torch"], "data.download": bool})
@@ -55,7 +55,7 @@ def export(cfg: DictConfig) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     run = load_run(cfg.run)
-    run.predictor.float()  # whatever the training's precision was: the file computes in float32
+    run.predictor.float()  # the file computes in float32, whatever the precision of the training
     rows, checked_on = rows_to_check(cfg, run)
     with torch.inference_mode():
         expected = run.predictor(rows).softmax(dim=1).numpy()
@@ -64,14 +64,14 @@ def export(cfg: DictConfig) -> dict[str, Any]:
     predict = {"onnx": formats.run_onnx, "torch": formats.run_torch}[cfg.format]
     content = to_bytes(run)  # in memory: torch aborts the process where the disk is full
     difference = check(expected, predict(content, rows), path)
-    check(expected[:1], predict(content, rows[:1]), path)  # a batch of one is where a fixed size shows
+    check(expected[:1], predict(content, rows[:1]), path)  # reveals a fixed batch size
     write_bytes(path, content)
     shape = f"(any, {run.shape[0]}, {run.shape[1]})"
     return {"file": str(path), "input": shape, "checked": len(rows), "checked_on": checked_on, "difference": difference}
 
 
 def rows_to_check(cfg: DictConfig, run: TrainedRun) -> tuple[Tensor, str]:
-    """The run's test images as rows (N, T, F); 256 drawn ones where they are not at hand."""
+    """The run's test images as rows (N, T, F), or 256 random ones where these are missing; and a description."""
     import torch
 
     from lfw_seq.evaluation.predictions import open_split
@@ -79,22 +79,22 @@ def rows_to_check(cfg: DictConfig, run: TrainedRun) -> tuple[Tensor, str]:
     try:
         data, _ = open_split(run, to_plain(cfg.data))
     except UsageError:
-        drawn = torch.rand(256, *run.shape, generator=torch.Generator().manual_seed(0))
-        return drawn, "drawn inputs (no test images)"
+        rows = torch.rand(256, *run.shape, generator=torch.Generator().manual_seed(0))
+        return rows, "random inputs (no test images)"
     return data.tensors["test"][0], "test images"
 
 
-def check(expected: NDArray[np.float32], found: NDArray[np.float32], path: Path) -> float:
-    """The largest difference of a probability.
+def check(expected: NDArray[np.float32], exported: NDArray[np.float32], path: Path) -> float:
+    """The largest difference of probabilities (N, C).
 
     Raises:
-        UsageError: it is nan or above 1e-5, the shapes differ, or a prediction does.
+        UsageError: it is nan or above 1e-5, or shapes or predictions differ.
     """
-    difference = float(abs(expected - found).max()) if expected.shape == found.shape else float("nan")
-    if not difference <= TOLERANCE or (expected.argmax(axis=1) != found.argmax(axis=1)).any():
+    difference = float(abs(expected - exported).max()) if expected.shape == exported.shape else float("nan")
+    if not difference <= TOLERANCE or (expected.argmax(axis=1) != exported.argmax(axis=1)).any():
         raise UsageError(
-            f"{path}: not written, for its probabilities differ from the run's by up to {difference:g}; try the other "
-            "format, or train the run again where its probabilities are nan"
+            f"{path}: not written, because its probabilities differ from the run's by up to {difference:g}; try the "
+            "other format, or train the run again where its probabilities are nan"
         )
     return difference
 

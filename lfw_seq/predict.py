@@ -32,13 +32,13 @@ UNREADABLE_STATUS = 1
 
 @hydra.main(config_path=str(cli.CONF), config_name="predict", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """Print who is on the photos; exit status 1 when one could not be read."""
+    """Print the person on each photo; exit status 1 if one could not be read."""
     if cli.run(predict, cfg)["unreadable"]:
         raise SystemExit(UNREADABLE_STATUS)
 
 
 def predict(cfg: DictConfig) -> dict[str, Any]:
-    """Name the most likely person on each image; an unreadable one is named on stderr, and the others go through.
+    """Predict the most likely person on each image; unreadable ones are reported on stderr and left out.
 
     Args:
         cfg: the composed `conf/predict.yaml`.
@@ -47,12 +47,12 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
         The predictions, as printed with `format=json`, and the images that could not be read.
 
     Raises:
-        UsageError: no such run, no image, or a checkpoint that is refused.
+        UsageError: no such run, no image, or a damaged or refused checkpoint.
         OSError: a file that cannot be written.
     """
     formats: dict[str, Callable[[Sequence[Prediction]], str]] = {"table": as_table, "csv": as_csv, "json": as_json}
-    known = {"format": Literal["table", "csv", "json"], "top_k": Count, "batch_size": Count, "threads": Threads | None}
-    check_keys(cfg, known)
+    kinds = {"format": Literal["table", "csv", "json"], "top_k": Count, "batch_size": Count, "threads": Threads | None}
+    check_keys(cfg, kinds)
     threads = cfg.threads or os.cpu_count() or 1
     paths = find_images(str(cfg.images))
     import torch
@@ -69,11 +69,11 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
     predictions, unreadable = list[Prediction](), list[str]()
     for files, images in decoded(run, paths, cfg.batch_size, threads, unreadable):
         scores = run.probabilities(images, cfg.batch_size)
-        known = (threshold.sureness(run, images, scores) >= threshold.value).tolist()
+        known = (threshold.scores(run, images, scores) >= threshold.value).tolist()
         ranked = (-scores).argsort(axis=1, kind="stable")[:, : cfg.top_k].tolist()
-        for file, row, order, named in zip(files, scores.tolist(), ranked, known, strict=True):
+        for file, row, order, accepted in zip(files, scores.tolist(), ranked, known, strict=True):
             top = [{"person": run.class_names[i], "probability": row[i]} for i in order]
-            name = top[0]["person"] if named else UNKNOWN
+            name = top[0]["person"] if accepted else UNKNOWN
             predictions.append({"file": file, "predicted": name, "top": top})
     text = formats[cfg.format](predictions)
     sys.stdout.write(text) if cfg.out is None else write_text(Path(str(cfg.out)).expanduser(), text)
@@ -85,7 +85,7 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
 
 
 def find_images(pattern: str) -> list[Path]:
-    """The images that a path or a pattern names, sorted.
+    """The images of a file, a folder or a pattern, sorted.
 
     Raises:
         UsageError: there are none.
@@ -96,8 +96,8 @@ def find_images(pattern: str) -> list[Path]:
     if path.is_file():
         return [path]
     matches = glob.iglob(str(path), recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
-    found = path.rglob("*") if path.is_dir() else map(Path, matches)
-    if files := sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()):
+    paths = path.rglob("*") if path.is_dir() else map(Path, matches)
+    if files := sorted(file for file in paths if file.suffix.lower() in SUFFIXES and file.is_file()):
         return files
     raise UsageError(f"images={pattern}: no image there; expected a {', '.join(SUFFIXES)} file, a folder or a pattern")
 
@@ -105,7 +105,7 @@ def find_images(pattern: str) -> list[Path]:
 def decoded(
     run: TrainedRun, paths: Sequence[Path], batch_size: int, threads: int, unreadable: list[str]
 ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    """Batches of file names and images (B, H, W[, 3]), decoded in threads; the unreadable are left out and noted."""
+    """Yield file names and images (B, H, W[, 3]) in [0, 1], decoded in threads; add unreadable files to the list."""
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
@@ -130,9 +130,9 @@ def decoded(
 
 
 def describe(threshold: Threshold) -> list[str]:
-    """What asking for unknown people costs, in a line or two."""
-    price = f"this misses {threshold.missed:.1%} of known people on the test images (FNIR)"
-    lines = [f"{UNKNOWN} below {threshold.score} {threshold.value:.4f}: {price}"]
+    """The threshold and its error rates on known people, in a line or two."""
+    errors = f"this misses {threshold.missed:.1%} of known people on the test images (FNIR)"
+    lines = [f"{UNKNOWN} below {threshold.score} {threshold.value:.4f}: {errors}"]
     if threshold.turned_away > 0.5:
         lines.append(
             f"warning: the threshold turns away {threshold.turned_away:.0%} of known people; fpir=null names all"
@@ -141,12 +141,12 @@ def describe(threshold: Threshold) -> list[str]:
 
 
 def as_json(predictions: Sequence[Prediction]) -> str:
-    """A list of objects."""
+    """A JSON list of the predictions."""
     return json.dumps(predictions, indent=1, ensure_ascii=False) + "\n"
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:
-    """One row an image: file, predicted person, then person and probability by rank."""
+    """CSV with one row per image: file, predicted person, then person and probability by rank."""
     ranks = range(1, 1 + max((len(prediction["top"]) for prediction in predictions), default=0))
     header = ["file", "predicted", *(f"{key}_{rank}" for rank in ranks for key in ("person", "probability"))]
     rows = [[p["file"], p["predicted"], *(cell for top in p["top"] for cell in top.values())] for p in predictions]
@@ -154,7 +154,7 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
 
 
 def as_table(predictions: Sequence[Prediction]) -> str:
-    """Columns under a header."""
+    """A table for the terminal, one line per image."""
     rows = [["image", "predicted", "the most likely people and their probabilities"]]
     for prediction in predictions:
         top = ", ".join(f"{person['person']} {person['probability']:.3f}" for person in prediction["top"])

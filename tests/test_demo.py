@@ -48,7 +48,7 @@ def test_after_each_row_the_probabilities_are_those_of_the_rows_read(run: Path, 
     (alone,), (before, after) = (draw([reading], rows, 50) for rows in ([25], [10, 25]))
     assert np.array_equal(after, alone)  # nothing of a picture is left in the next
     assert not np.array_equal(before, after)
-    assert reading.answer(50) == f"after 50 of 50 rows: unknown, {whole.max():.2f}"
+    assert reading.caption(50) == f"after 50 of 50 rows: unknown, {whole.max():.2f}"
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_on_the_page_names_change_as_rows_are_read(run: Path, tmp_path: Path, br
         browser.open(f"http://127.0.0.1:{port}/")
         back = load_run(run)
         first, second = (read_photo(back, draw_photo(back, number, tmp_path)) for number in (0, 7))
-        assert first.answer(50) != second.answer(50)
+        assert first.caption(50) != second.caption(50)
         for reading, rows, before in (
             (first, 50, "true"),
             (first, 5, MOVE.replace("ROWS", "5")),
@@ -113,7 +113,7 @@ def test_on_the_page_names_change_as_rows_are_read(run: Path, tmp_path: Path, br
             (second, 50, "document.querySelector('#draw').click()"),
         ):
             browser.call("Runtime.evaluate", expression=before)
-            twice = json.dumps("\n".join([reading.answer(rows)] * 2))
+            twice = json.dumps("\n".join([reading.caption(rows)] * 2))
             assert browser.wait_for(f"{NAMED} == {twice}"), (twice, before)
         assert browser.wait_for("document.querySelectorAll('img').length") >= 2
         elsewhere = [url for url in browser.requested if not re.match(rf"http://127\.0\.0\.1:{port}/|data:|blob:", url)]

@@ -22,7 +22,7 @@ from lfw_seq.evaluate import evaluate, is_reproduced
 from lfw_seq.evaluation import sections, text
 from lfw_seq.evaluation.predictions import FACES, OTHER, OWN, Predictions, collect
 from lfw_seq.evaluation.scorecard import halves, scorecard
-from lfw_seq.evaluation.strangers import STATE, PeopleStates, Sureness, last_states, people_states
+from lfw_seq.evaluation.strangers import STATE, OpenSetScores, PeopleStates, last_states, people_states
 from lfw_seq.predict import predict
 from lfw_seq.runs import record
 from lfw_seq.runs.checkpoint import load_run
@@ -186,9 +186,9 @@ def test_the_open_set_threshold_comes_from_one_half_of_the_strangers() -> None:
     files = tuple(f"{name}/{index}" for name in "abcd" for index in range(5))
     assert halves(files).tolist() == [True] * 5 + [False] * 5 + [True] * 5 + [False] * 5
     best = np.array([0.6] * 5 + [0.8] * 5 + [0.7] * 5 + [0.55] * 5)
-    sureness = {"probability": Sureness(np.array([0.9, 0.65, 0.8]), best)}
+    scores = {"probability": OpenSetScores(np.array([0.9, 0.65, 0.8]), best)}
     known = [[0.9, 0.1], [0.65, 0.35], [0.2, 0.8]]
-    card = scorecard(drawn(known, [0, 0, 0], strangers=files, sureness=sureness))
+    card = scorecard(drawn(known, [0, 0, 0], strangers=files, open_set_scores=scores))
     point = card["open_set"]["points"][2]
     assert point["threshold"] == np.nextafter(0.7, 1)  # none of ten may pass
     assert point["fpir"] == 0.5  # but the other half's five at .8 do
@@ -229,7 +229,7 @@ def test_a_state_is_what_the_last_layer_reads(run: Path) -> None:
     head: torch.nn.Module = back.predictor.net.head  # type: ignore[assignment]
     assert torch.allclose(head(torch.from_numpy(states).float()), back.logits(rows), atol=1e-5)
     people = PeopleStates(np.array([[3.0, 0.0], [0.0, 3.0]]), np.diag([1.0, 4.0]))
-    assert people.sureness(np.array([[3.0, 0.0], [3.0, 1.0], [1.0, 3.0]])).tolist() == [0, -4, -1]
+    assert people.scores(np.array([[3.0, 0.0], [3.0, 1.0], [1.0, 3.0]])).tolist() == [0, -4, -1]
     ids = torch.arange(60).numpy() % 7
     found = people_states(back, torch.rand(60, *back.shape), ids)
     assert found is not None
@@ -251,20 +251,20 @@ def test_a_folder_of_faces_with_strangers(copy: Path, asked: Ask, tmp_path: Path
     nobody = people_folder(tmp_path / "x")
     for person in nobody.glob("Person*"):
         shutil.rmtree(person)
-    with pytest.raises(UsageError, match="shows nobody the run knows"):
+    with pytest.raises(UsageError, match="no folder of a person of the run"):
         evaluate(asked(f"faces={nobody}"))
 
 
 def test_another_split_or_source_is_named(asked: Ask, copy: Path) -> None:
     result = evaluate(asked("split_seed=7", "out=null", of=copy))
     assert result["reproduced"] is None
-    assert re.search(r"\d+ of these 28 images .* that trained the run: too good", result["notes"][0])
+    assert re.search(r"\d+ of these 28 images were used in training, by file name: .* too good", result["notes"][0])
     assert [path.name for path in copy.glob("evaluation*")] == [OTHER]
     other = evaluate(asked("data=synthetic", "data.seed=5", "data.num_images=140"))
     assert "seed 5" in other["source"]
     with pytest.raises(UsageError, match=r"data\.root: the run's source has no such key"):
         evaluate(asked("data.root=x"))
-    with pytest.raises(UsageError, match=r"shows Person 1, .*; the run knows"):
+    with pytest.raises(UsageError, match=r"data: Person 1, .*; expected the run's Person 1"):
         evaluate(asked("data=synthetic", "data.num_people=3", "data.num_images=140"))
 
 
@@ -353,7 +353,7 @@ def test_no_photo_unasked_and_no_formula_in_a_csv(
     assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<img ") == len(PICTURES) + 2
-    assert re.search(r'alt="Most confident mistakes: true Person \d 0\.\d+ answered Person \d', page)
+    assert re.search(r'alt="Most confident mistakes: true Person \d 0\.\d+ predicted Person \d', page)
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "result.json"))
     table = (run / "predictions.csv").read_text().replace("Person 1", "=1+1").replace("Person 2", "<b>\x1b[31m")
     (tmp_path / "run" / "predictions.csv").write_text(table)

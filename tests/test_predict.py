@@ -261,7 +261,7 @@ def test_a_file_that_predicts_otherwise_is_not_written(
     (tmp_path / "net.pt2").write_text("old")
     monkeypatch.setattr(formats, "to_torch", lambda run: b"new")
     monkeypatch.setattr(formats, "run_torch", lambda _, rows: np.full((len(rows), 7), value, dtype=np.float32))
-    with pytest.raises(UsageError, match=r"net\.pt2: not written, for its probabilities differ"):
+    with pytest.raises(UsageError, match=r"net\.pt2: not written, because its probabilities differ"):
         export(asked("export", "format=torch", f"out={tmp_path / 'net.pt2'}"))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 

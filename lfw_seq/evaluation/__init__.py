@@ -1,1 +1,1 @@
-"""What the predictions of one run show."""
+"""Evaluation of one run: predictions, measures, figures and page."""

@@ -1,6 +1,6 @@
-"""How figures look, on pages and in TensorBoard; without pyplot, so that nothing is shared.
+"""Figure style for pages and TensorBoard; without pyplot and its global state.
 
-Lines and text have a contrast of at least 4.5:1, and curves differ in their line style as well as in colour.
+Lines and text have a contrast of at least 4.5:1, and curves differ in line style as well as in colour.
 """
 
 import base64
@@ -18,13 +18,13 @@ COLOURS = ("#0060a8", "#b34700", "#000000", "#00735c", "#a8327c", "#7a5c00", "#4
 LINES = ("-", "--", "-.", ":")
 CYCLE = cycler(color=COLOURS * len(LINES)) + cycler(linestyle=LINES * len(COLOURS))
 REFERENCE: dict[str, Any] = {"color": "#595959", "linewidth": 1, "linestyle": (0, (6, 3))}  # chance, majority, targets
-WIDTH = 5.3  # inches: half a desk's page; a phone's shrinks it by a third
+WIDTH = 5.3  # inches: a column of the page on a desktop; scaled down by a third on a phone
 PIXELS_PER_INCH = 96  # CSS
-SHARPNESS = 2  # pixels of a picture for each CSS pixel, for dense screens
+SHARPNESS = 2  # image pixels per CSS pixel, for high-density screens
 
 
 class Picture(NamedTuple):
-    """A PNG picture, what is found in it, and its width in CSS pixels; a narrower screen shrinks it."""
+    """A PNG image, its alternative text, and its width in CSS pixels; narrower screens scale it down."""
 
     png: bytes
     alt: str
@@ -32,12 +32,12 @@ class Picture(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The picture as a URL that holds it."""
+        """The image as a data URL."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
 def picture(figure: Figure) -> Picture:
-    """A figure at its size in inches, sharp on dense screens; its titles, labels and words are the alternative text."""
+    """Render a figure; its titles, legend labels and texts become the alternative text."""
     file, parts = io.BytesIO(), []
     figure.savefig(file, format="png", dpi=PIXELS_PER_INCH * SHARPNESS)
     for plot in figure.axes:
@@ -48,13 +48,13 @@ def picture(figure: Figure) -> Picture:
 
 
 def plots(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches and its plots, row by row; `options` are those of `Figure.subplots`."""
+    """A styled figure of a size in inches, and its axes, row by row; `options` are those of `Figure.subplots`."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    found = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
-    for plot in found:
+    axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+    for plot in axes:
         plot.set_prop_cycle(CYCLE)
         plot.grid(alpha=0.25)
-    return figure, found
+    return figure, axes
 
 
 def curves(
@@ -63,33 +63,33 @@ def curves(
     majority: float | None = None,
     logarithmic: bool = False,
 ) -> Figure:
-    """Curves, {title: {label: curves of that label}}, one plot for each title below the other.
+    """Plot curves {title: {label: curves}} over `x`, one plot per title.
 
-    A single curve's last value stands behind its label.
-    `majority` is the accuracy of always predicting the most frequent person: a line in every plot of an accuracy.
+    A label with a single curve shows its last value.
+    `majority`, the accuracy of always predicting the most frequent person, is drawn in every plot of an accuracy.
     """
-    figure, found = plots(WIDTH, 0.6 + 2.7 * len(panels), len(panels), sharex=True)
-    for plot, (title, lines) in zip(found, panels.items(), strict=True):
-        for look, (label, several) in zip(CYCLE, lines.items(), strict=False):
-            for number, values in enumerate(several):
+    figure, axes = plots(WIDTH, 0.6 + 2.7 * len(panels), len(panels), sharex=True)
+    for plot, (title, lines) in zip(axes, panels.items(), strict=True):
+        for style, (label, series) in zip(CYCLE, lines.items(), strict=False):
+            for number, values in enumerate(series):
                 marker = "." if len(values) < 20 else ""
-                text = f"{label} {values.iloc[-1]:.3f}".strip() if len(several) == 1 else label
-                plot.plot(values.index, values, label="_" * (number > 0) + text, marker=marker, **look)
+                text = f"{label} {values.iloc[-1]:.3f}".strip() if len(series) == 1 else label
+                plot.plot(values.index, values, label="_" * (number > 0) + text, marker=marker, **style)
         if majority is not None and "accuracy" in title:
             draw_majority(plot, majority)
         scale: dict[str, Any] = {"yscale": "log"} if logarithmic else {}
         plot.set(title=title, **(scale if scale or "loss" in title else {"ylim": (0, 1.03)}))
         plot.legend(fontsize=9)
-    found[-1].set_xlabel(x)
-    found[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # no half epochs or steps
+    axes[-1].set_xlabel(x)
+    axes[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # no half epochs or steps
     return figure
 
 
 def draw_majority(plot: Axes, rate: float) -> None:
-    """The accuracy of always predicting the most frequent person, as a line."""
+    """Draw the accuracy of always predicting the most frequent person as a line."""
     plot.axhline(rate, label=f"majority rate {rate:.3f}", **REFERENCE)
 
 
 def short(name: str) -> str:
-    """A name of at most 24 letters."""
+    """Shorten a name to at most 24 characters."""
     return name if len(name) <= 24 else f"{name[:23]}…"

@@ -1,4 +1,4 @@
-"""Figures of predictions, drawn from arrays, for TensorBoard and for the page; one line for each run given.
+"""Figures of predictions, from arrays, for TensorBoard and the page; mappings hold one curve per label.
 
 Shape legend: N images, C people, T steps, H image rows, W pixels a row.
 """
@@ -14,16 +14,16 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation.drawing import REFERENCE, WIDTH, plots, short
 
-BINS = [edge / 15 for edge in range(16)]  # of a histogram of probabilities
-MOST_NAMED = 14  # people in a legend; of more, those with the most images
-MOST_WRITTEN = 25  # people up to whom a matrix has its numbers written in
-WHITE_FROM = 0.715  # of the colour map Blues: white text has a contrast of 4.5:1 from here on, black text up to here
-LEAST_RATE = 1e-3  # start of a logarithmic axis
-RATES: dict[str, Any] = {"xscale": "log", "xlim": (LEAST_RATE, 1.05)}
+BINS = [edge / 15 for edge in range(16)]  # of the confidence histogram
+MAX_CURVES = 14  # people in a legend; of more, those with the most images
+MAX_ANNOTATED = 25  # people in a confusion matrix with numbers in its cells
+WHITE_FROM = 0.715  # of the colour map Blues: white text has a contrast of 4.5:1 above, black text below
+MIN_RATE = 1e-3  # start of a logarithmic axis
+RATES: dict[str, Any] = {"xscale": "log", "xlim": (MIN_RATE, 1.05)}
 
 
 def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str]) -> Figure:
-    """True against predicted people: numbers of images, shaded by their share of the true person's images."""
+    """Confusion matrix of predicted and true ids (N,): numbers of images, shaded by share of the true person's."""
     count = len(names)
     matrix = np.zeros((count, count), dtype=int)
     np.add.at(matrix, (truth, predicted), 1)
@@ -36,20 +36,20 @@ def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str]) -> Figur
     plot.grid(visible=False)
     shade = plot.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(shade, ax=plot, shrink=0.8, label="share of the true person's images")
-    labels, size = [short(name) for name in names], 9 if count <= MOST_WRITTEN else max(3, 180 / count)
+    labels, size = [short(name) for name in names], 9 if count <= MAX_ANNOTATED else max(3, 180 / count)
     plot.set_xticks(range(count), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     plot.set_yticks(range(count), labels, fontsize=size)
-    for (row, column), value in np.ndenumerate(matrix if count <= MOST_WRITTEN else matrix[:0]):
+    for (row, column), value in np.ndenumerate(matrix if count <= MAX_ANNOTATED else matrix[:0]):
         tone = "white" if shares[row, column] > WHITE_FROM else "black"
         plot.text(column, row, str(value), ha="center", va="center", color=tone, fontsize=9)
     return figure
 
 
 def per_person(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> Figure:
-    """The ROC curve of each person against all others, and precision against recall."""
+    """One-vs-rest ROC and precision-recall curves of each person, from probabilities (N, C) and ids (N,)."""
     figure, (roc, pr) = plots(WIDTH, 9.6, 2)
     counts = np.bincount(truth, minlength=len(names))
-    for person in np.argsort(-counts, kind="stable")[:MOST_NAMED]:
+    for person in np.argsort(-counts, kind="stable")[:MAX_CURVES]:
         if 0 < counts[person] < len(truth):
             positive, scores, name = truth == person, probabilities[:, person], short(names[person])
             x, y, _ = roc_curve(positive, scores)
@@ -66,7 +66,7 @@ def per_person(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str]
 
 
 def reliability(sets: Mapping[str, NDArray[Any]], truth: bio.Ids) -> Figure:
-    """Accuracy and number of images by confidence, one line for each set of probabilities (N, C)."""
+    """Reliability diagram and confidence histogram of sets of probabilities (N, C) for ids (N,)."""
     figure, (upper, lower) = plots(WIDTH, 5, 2, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], **REFERENCE)
     for label, probabilities in sets.items():
@@ -74,37 +74,37 @@ def reliability(sets: Mapping[str, NDArray[Any]], truth: bio.Ids) -> Figure:
         filled = np.isfinite(mean)
         text = f"{label}, ECE {bio.expected_calibration_error(probabilities, truth):.3f}"
         (line,) = upper.plot(mean[filled], accuracy[filled], marker="o", label=text)
-        look: dict[str, Any] = {"color": line.get_color(), "linestyle": line.get_linestyle()}
-        lower.hist(probabilities.max(axis=1), BINS, histtype="step", **look)
-    upper.set(title="Reliability", ylabel="share that is right", ylim=(-0.03, 1.03), xlim=(0, 1.02))
+        style: dict[str, Any] = {"color": line.get_color(), "linestyle": line.get_linestyle()}
+        lower.hist(probabilities.max(axis=1), BINS, histtype="step", **style)
+    upper.set(title="Reliability", ylabel="accuracy", ylim=(-0.03, 1.03), xlim=(0, 1.02))
     upper.legend(fontsize=9, loc="upper left", title="expected calibration error (ECE)")
     lower.set(xlabel="confidence: the highest probability", ylabel="images")
     return figure
 
 
 def det(runs: Mapping[str, bio.Det]) -> Figure:
-    """The detection error trade-off on logarithmic axes, with its equal error rate."""
+    """Detection error trade-offs on logarithmic axes, with their equal error rates."""
     figure, (plot,) = plots(WIDTH, 4.2)
     for label, curve in runs.items():
         error = bio.equal_error_rate(curve)
         text = f"{label} equal error rate {error:.3f}".strip()
-        (line,) = plot.plot(np.maximum(curve.fmr, LEAST_RATE), np.maximum(curve.fnmr, LEAST_RATE), label=text)
-        plot.plot(*[max(error, LEAST_RATE)] * 2, "o", color=line.get_color())
-    plot.plot([LEAST_RATE, 1], [LEAST_RATE, 1], **REFERENCE)
-    plot.set(title="Verification: detection error trade-off (DET)", yscale="log", ylim=(LEAST_RATE, 1.05), **RATES)
+        (line,) = plot.plot(np.maximum(curve.fmr, MIN_RATE), np.maximum(curve.fnmr, MIN_RATE), label=text)
+        plot.plot(*[max(error, MIN_RATE)] * 2, "o", color=line.get_color())
+    plot.plot([MIN_RATE, 1], [MIN_RATE, 1], **REFERENCE)
+    plot.set(title="Verification: detection error trade-off (DET)", yscale="log", ylim=(MIN_RATE, 1.05), **RATES)
     plot.set(xlabel="false match rate (FMR)", ylabel="false non-match rate (FNMR)")
     plot.legend(loc="lower left", fontsize=9)
     return figure
 
 
 def cmc(runs: Mapping[str, bio.Floats], truth: bio.Ids) -> Figure:
-    """The share of images whose person is among the first k predictions, (C,)."""
+    """Cumulative match characteristics (C,), beside always predicting the most frequent people of ids (N,)."""
     figure, (plot,) = plots(WIDTH, 4.2)
     for label, curve in runs.items():
         ranks = np.arange(1, len(curve) + 1)
-        marker, text = "o" if len(curve) <= MOST_WRITTEN else None, f"{label or 'at rank 1'} {curve[0]:.3f}"
+        marker, text = "o" if len(curve) <= MAX_ANNOTATED else None, f"{label or 'at rank 1'} {curve[0]:.3f}"
         plot.plot(ranks, curve, marker=marker, label=text)
-        if len(curve) <= MOST_NAMED:
+        if len(curve) <= MAX_CURVES:
             plot.set_xticks(ranks)
     frequent = np.sort(np.bincount(truth, minlength=len(ranks)))[::-1].cumsum() / len(truth)
     plot.plot(ranks, frequent, label="always the most frequent people", **REFERENCE)
@@ -115,12 +115,12 @@ def cmc(runs: Mapping[str, bio.Floats], truth: bio.Ids) -> Figure:
 
 
 def open_set(runs: Mapping[str, bio.Det]) -> Figure:
-    """Known people missed against strangers given a name, at every threshold."""
+    """FNIR over FPIR at every threshold."""
     figure, (plot,) = plots(WIDTH, 4.2)
     for label, curve in runs.items():
         fnir, _ = bio.fnmr_at_fmr(curve, 0.05)
         text = f"{label} FNIR {fnir:.3f} at FPIR 5 %".strip()
-        plot.plot(np.maximum(curve.fmr, LEAST_RATE), curve.fnmr, label=text)
+        plot.plot(np.maximum(curve.fmr, MIN_RATE), curve.fnmr, label=text)
     plot.set(title="Open set: known people and strangers", ylim=(0, 1.03), **RATES)
     plot.set_xlabel("false positive identification rate (FPIR):\nstrangers given a name")
     plot.set_ylabel("false negative identification rate (FNIR):\nknown people missed")
@@ -131,8 +131,8 @@ def open_set(runs: Mapping[str, bio.Det]) -> Figure:
 
 
 def faces(images: NDArray[Any], titles: Sequence[str], heading: str, columns: int = 5) -> Figure:
-    """Pictures (N, H, W) or (N, H, W, 3) in [0, 1] in a grid, a title above each; one plot, as many would be slow."""
-    rows, tall = -(-len(images) // columns), images.shape[1] / images.shape[2]  # in widths of a picture
+    """Grid of images (N, H, W[, 3]) in [0, 1], a title above each; in one plot, because many are slow."""
+    rows, tall = -(-len(images) // columns), images.shape[1] / images.shape[2]  # in widths of an image
     above = 0.05 + 0.1 * (1 + max(title.count("\n") for title in titles))
     figure, (plot,) = plots(2 * columns, 1.67 * rows * (tall + above) + 0.4)
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
@@ -147,24 +147,24 @@ def faces(images: NDArray[Any], titles: Sequence[str], heading: str, columns: in
 def mistakes(
     images: NDArray[Any], probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str], columns: int = 5
 ) -> Figure:
-    """Wrongly predicted pictures, each with its true person, its prediction, and the probabilities (N, C) of both."""
+    """Grid of wrongly predicted images with their true and predicted person and the probabilities (N, C) of both."""
     pairs = zip(probabilities, truth, probabilities.argmax(axis=1), strict=True)
     titles = [
-        f"true {short(names[true])} {scores[true]:.2f}\nanswered {short(names[best])} {scores[best]:.2f}"
+        f"true {short(names[true])} {scores[true]:.2f}\npredicted {short(names[best])} {scores[best]:.2f}"
         for scores, true, best in pairs
     ]
     return faces(images, titles, "Most confident mistakes", columns)
 
 
 def confident_mistakes(probabilities: NDArray[Any], truth: bio.Ids, most: int) -> list[int]:
-    """At most so many indices of wrong predictions, the most confident first."""
+    """Indices of at most `most` wrong predictions, the most confident first."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
-    found: list[int] = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:most].tolist()
-    return found
+    indices: list[int] = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:most].tolist()
+    return indices
 
 
 def saliency(mean_face: NDArray[Any], strength: NDArray[Any]) -> Figure:
-    """The mean face, and how strongly a logit depends on each pixel and each image row; (H, W) each."""
+    """Mean face (H, W), and saliency (H, W) by pixel and averaged by image row."""
     figure, (face, pixel, row) = plots(8.6, 4.4, columns=3)
     face.imshow(mean_face, cmap="gray", vmin=0, vmax=1)
     figure.colorbar(pixel.imshow(strength, cmap="cividis"), ax=pixel, shrink=0.7)

@@ -1,4 +1,4 @@
-"""The metrics of every stage.
+"""The metrics of training, validation and test.
 
 Shape legend: N images, C people.
 """
@@ -21,14 +21,14 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 
 class PresentAUROC(MulticlassAUROC):
-    """One-vs-rest area under the ROC curve, the plain mean over people who occur.
+    """One-vs-rest area under the ROC curve, averaged over people with images.
 
-    torchmetrics counts 0 for a person without an image, which drags the mean down; scikit-learn refuses.
+    torchmetrics counts a person without images as 0; scikit-learn raises an error.
     """
 
     def compute(self) -> Tensor:  # type: ignore[override]  # torchmetrics types its curve parent
-        """The mean, in [0, 1]; nan when fewer than two people occur."""
-        with warnings.catch_warnings():  # about the people who do not occur: taken care of below
+        """The mean, in [0, 1]; nan for fewer than two people with images."""
+        with warnings.catch_warnings():  # people without images are left out below
             warnings.filterwarnings("ignore", message="No (positive|negative) samples in targets")
             areas: Tensor = super().compute()  # (C,)
         present = torch.bincount(dim_zero_cat(self.target), minlength=len(areas)) > 0
@@ -36,12 +36,12 @@ class PresentAUROC(MulticlassAUROC):
 
 
 def classification_metrics(num_classes: int) -> MetricCollection:
-    """Metrics of probabilities (N, C) against ids (N,); `f1_per_person` gives (C,), all others a number.
+    """Metrics of probabilities (N, C) against ids (N,); `f1_per_person` is (C,), all others are scalars.
 
-    Only `accuracy` and `weighted_f1` follow how often people occur: the share of the largest class is a good accuracy
-    for a model that learned nothing, and a bad value of every macro average.
+    Only `accuracy` and `weighted_f1` depend on class frequencies: always predicting the largest class gives a high
+    accuracy, but low macro averages.
     """
-    alone: Any = {"sync_on_compute": False}  # every process of trainer=ddp has all images: see the classifier
+    alone: Any = {"sync_on_compute": False}  # every process of trainer=ddp evaluates all images: see the classifier
     return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(num_classes, average="micro", **alone),
@@ -58,7 +58,7 @@ def classification_metrics(num_classes: int) -> MetricCollection:
 def stage_metrics(
     stage: str, logits: Tensor, truth: Tensor, names: Sequence[str]
 ) -> dict[str, float | dict[str, float]]:
-    """The metrics of logits (N, C) against ids (N,), named and computed as in a training run, to the last digit."""
+    """Metrics of logits (N, C) against ids (N,), with the names and exact values of a training run."""
     metrics = classification_metrics(len(names))
     metrics.update(logits.softmax(dim=1), truth)
     values = {"loss": functional.cross_entropy(logits, truth), **metrics.compute()}
@@ -66,5 +66,5 @@ def stage_metrics(
 
 
 def by_person(value: Tensor, names: Sequence[str]) -> float | dict[str, float]:
-    """A metric as plain numbers: one, or for a value (C,) one a person."""
+    """A metric as a float, or, for a value (C,), as floats by person."""
     return value.item() if value.ndim == 0 else dict(zip(names, value.tolist(), strict=True))

@@ -1,6 +1,6 @@
-"""One HTML page in one file: what was made, then sections of sentences, tables and figures; nothing fetched.
+"""A self-contained HTML page: facts, then sections of sentences, tables and figures.
 
-The template escapes every text, so that a name or a path can hold anything.
+The template escapes every text, so that names and paths may hold any characters.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,17 +12,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from lfw_seq.evaluation.drawing import Picture
 from lfw_seq.runs.folder import csv_text
 
-# autoescape is for all templates; StrictUndefined makes a misspelt name fail
+# autoescape=True escapes in all templates; StrictUndefined raises on misspelt names
 TEMPLATE = Environment(
     loader=PackageLoader("lfw_seq", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 ).get_template("page.html")
 
 
-NUMBER = r"–?|[^a-zA-Z]*\d[^a-zA-Z]*(e[+-]\d+)?"  # intervals too, dashes and blanks where there is none
+NUMBER = r"–?|[^a-zA-Z]*\d[^a-zA-Z]*(e[+-]\d+)?"  # or an interval; a dash or nothing for a missing value
 
 
 class Table(NamedTuple):
-    """Cells of text, a line on how to read them, and the numbers of the rows to stand out, from 0."""
+    """Cells of text, a caption, and the indices of highlighted rows."""
 
     cells: pd.DataFrame
     note: str = ""
@@ -30,14 +30,14 @@ class Table(NamedTuple):
 
     @property
     def numeric(self) -> list[bool]:
-        """Which columns hold numbers, intervals too, and are set flush right."""
+        """Whether each column holds numbers or intervals, and so is right-aligned."""
         return [
             column.str.fullmatch(NUMBER).all() and column.str.contains(r"\d").any() for _, column in self.cells.items()
         ]
 
 
 class Section(NamedTuple):
-    """A part of the page; what it does not hold is not shown."""
+    """A section of the page; empty parts are omitted."""
 
     heading: str
     sentences: Sequence[str] = ()
@@ -45,11 +45,11 @@ class Section(NamedTuple):
     figures: Sequence[Picture] = ()
 
 
-def render(title: str, card: Mapping[str, str], figures: Sequence[Picture], sections: Iterable[Section]) -> str:
-    """The whole page, as HTML: its title as first heading, the card and figures beside it, then the sections."""
-    return TEMPLATE.render(title=title, card=card, figures=figures, sections=list(sections))
+def render(title: str, facts: Mapping[str, str], figures: Sequence[Picture], sections: Iterable[Section]) -> str:
+    """Render the page as HTML: the title, facts beside figures, then the sections."""
+    return TEMPLATE.render(title=title, facts=facts, figures=figures, sections=list(sections))
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """A table as CSV with every digit; no cell is a formula to a spreadsheet, and missing values are blank."""
+    """A table as CSV at full precision; missing values are blank, and no cell is a spreadsheet formula."""
     return csv_text(list(map(str, table)), table.astype(object).where(table.notna(), "").itertuples(index=False))

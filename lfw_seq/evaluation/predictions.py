@@ -1,4 +1,4 @@
-"""A finished run's predictions: for its own test images, for another split or source, or for a folder of photos.
+"""Predictions of a finished run: on its own test images, another split or source, or a folder of photos.
 
 Shape legend: N images, V validation images, S images of strangers, T rows, F pixels a row, C people.
 """
@@ -22,7 +22,7 @@ from lfw_seq.data.lfw import LFW
 from lfw_seq.data.module import READING, SPLIT, FaceRows, build, instantiate_source
 from lfw_seq.evaluation.metrics import stage_metrics
 from lfw_seq.evaluation.rows import accuracy_by_step
-from lfw_seq.evaluation.strangers import PROBABILITY, STATE, PeopleStates, Sureness, last_states, people_states
+from lfw_seq.evaluation.strangers import PROBABILITY, STATE, OpenSetScores, PeopleStates, last_states, people_states
 from lfw_seq.parts import Threads, check_value
 from lfw_seq.runs.archive import find_class
 from lfw_seq.runs.checkpoint import TrainedRun, build_source, load_run, pick_device
@@ -30,44 +30,44 @@ from lfw_seq.runs.folder import read_result, to_plain
 from lfw_seq.runs.record import PREDICTIONS, read_predictions
 
 AS_TRAINED = "run"
-PLACE = ("download", "cache_dir")  # these have a value of their own in conf/evaluate.yaml
-OWN, FACES, OTHER = "evaluation", "evaluation-faces", "evaluation-other"  # which images: the folder of what is written
+LOCAL_KEYS = ("download", "cache_dir")  # of this machine, never AS_TRAINED
+OWN, FACES, OTHER = "evaluation", "evaluation-faces", "evaluation-other"  # the kind of images, and the output folder
 Floats = NDArray[np.float32]
 Strangers = tuple[tuple[str, ...], Floats]  # files, and images (S, H, W[, 3])
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions, and what they are measured against."""
+    """Predictions of N images, and the data to evaluate them with."""
 
-    folder: Path  # the run
-    result: Mapping[str, Any]  # its result.json; empty where there is none
+    folder: Path  # the run folder
+    result: Mapping[str, Any]  # result.json; empty without one
     kind: str  # OWN, FACES or OTHER
-    source: str  # the images in words
-    names: tuple[str, ...]  # the people, C of them
-    files: tuple[str, ...]  # N of them
+    source: str  # a description of the images
+    names: tuple[str, ...]  # of the C people
+    files: tuple[str, ...]  # of the N images
     truth: NDArray[np.int64]  # ids, (N,)
     logits: Floats  # (N, C)
     probabilities: Floats  # (N, C)
-    metrics: Mapping[str, Any] = field(default_factory=dict)  # as in result.json; none without a checkpoint
-    by_step: Mapping[int, float] = field(default_factory=dict)  # accuracy if reading had stopped after so many steps
-    validation: tuple[Floats, NDArray[np.int64]] | None = None  # logits (V, C) and ids (V,) to calibrate on
-    strangers: tuple[str, ...] = ()  # files of people the run does not know, S of them
-    sureness: Mapping[str, Sureness] = field(default_factory=dict)  # by score, the one to be used first
-    people: PeopleStates | None = None  # where a row reader's training images lie
-    images: Floats | None = None  # (N, H, W[, 3])
-    notes: tuple[str, ...] = ()  # what a reader must know
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # as in result.json; empty without a checkpoint
+    by_step: Mapping[int, float] = field(default_factory=dict)  # accuracy by number of steps read
+    validation: tuple[Floats, NDArray[np.int64]] | None = None  # logits (V, C) and ids (V,) for calibration
+    strangers: tuple[str, ...] = ()  # files of the S images of people outside the classes
+    open_set_scores: Mapping[str, OpenSetScores] = field(default_factory=dict)  # by kind of score, the default first
+    people: PeopleStates | None = None  # of the training images, for a net that reads row by row
+    images: Floats | None = None  # (N, H, W[, 3]) in [0, 1]
+    notes: tuple[str, ...] = ()  # warnings
 
 
 def collect(cfg: DictConfig, key: str = "run") -> Predictions:
-    """The predictions `conf/evaluate.yaml` describes; a run without a checkpoint has only its predictions.csv.
+    """Predict the images that `conf/evaluate.yaml` selects; without a checkpoint, read the run's predictions.csv.
 
     Args:
-        cfg: the config.
-        key: of the run's folder.
+        cfg: the composed config.
+        key: whose value is the run folder, "run" or "against".
 
     Raises:
-        UsageError: no run, no images, or a checkpoint or file that is refused.
+        UsageError: no run, no images, or a damaged or refused checkpoint or file.
     """
     root = Path(str(cfg[key])).expanduser()
     if (root / PREDICTIONS).is_file() and not (root / "checkpoints").is_dir():
@@ -81,32 +81,34 @@ def collect(cfg: DictConfig, key: str = "run") -> Predictions:
 
 
 def from_table(cfg: DictConfig, root: Path) -> Predictions:
-    """The predictions that a run without a checkpoint left behind."""
+    """Read the predictions.csv of a run without a checkpoint."""
     keys = [cfg.split_seed, *(cfg.data.get(key, AS_TRAINED) for key in SPLIT)]
     if cfg.faces is not None or "_target_" in cfg.data or set(keys) != {AS_TRAINED}:
-        raise UsageError(f"{root}: no checkpoint in it; it can be evaluated on its own test images only")
+        raise UsageError(f"{root}: no checkpoint in it; without one a run is evaluated on its own test images only")
     files, truth, rows, names = read_predictions(root / PREDICTIONS)
     with configuring(str(root / PREDICTIONS)):
         scores = np.array(rows, dtype=np.float32).reshape(len(files), len(names))
     if not (len(files) and len(names) > 1 and (scores >= 0).all() and (scores <= 1).all()):
         raise UsageError(f"{root / PREDICTIONS}: expected probabilities of two people or more; run the training again")
     logits, source = np.log(np.maximum(scores, np.finfo(np.float32).tiny)), f"its own {len(files):,} test images"
-    notes, people = ("The run has no checkpoint: predictions.csv is all there is.",), tuple(names)
-    found = Predictions(
+    notes, people = ("The run has no checkpoint: evaluated from predictions.csv alone.",), tuple(names)
+    predictions = Predictions(
         root, read_result(root) or {}, OWN, source, people, tuple(files), np.array(truth), logits, scores
     )
-    return replace(found, notes=notes)
+    return replace(predictions, notes=notes)
 
 
 def from_split(cfg: DictConfig, run: TrainedRun) -> Predictions:
-    """The test images of a split: by default the run's own, to the last digit."""
+    """Predict the test images of a split, by default the run's own, with the exact values of its training."""
     data, own = open_split(run, to_plain(cfg.data), cfg.split_seed)
     if (data.faces.names, data.shape) != (run.class_names, run.shape):
-        given, known = (", ".join(names[:9]) for names in (data.faces.names, run.class_names))
-        raise UsageError(f"data: shows {given} in {data.shape}; the run knows {known} in {run.shape}; or use faces=")
+        people, classes = (", ".join(names[:9]) for names in (data.faces.names, run.class_names))
+        raise UsageError(
+            f"data: {people} in shape {data.shape}; expected the run's {classes} in shape {run.shape}; or use faces="
+        )
     tested, others = data.indices["test"], data.source.strangers() if isinstance(data.source, LFW | Folder) else None
     files = tuple(data.faces.files[index] for index in tested)
-    found = from_rows(
+    predictions = from_rows(
         run,
         *data.tensors["test"],
         None if others is None else (others.files, others.images),
@@ -118,15 +120,15 @@ def from_split(cfg: DictConfig, run: TrainedRun) -> Predictions:
         notes=caveats(cfg, run, files, own),
     )
     if not len(data.indices["val"]):
-        return found
+        return predictions
     rows, truth = data.tensors["val"]
     logits = run.logits(rows)
-    metrics = {**found.metrics, **stage_metrics("val", logits, truth, run.class_names)}
-    return replace(found, metrics=metrics, validation=(logits.numpy(), truth.numpy()))
+    metrics = {**predictions.metrics, **stage_metrics("val", logits, truth, run.class_names)}
+    return replace(predictions, metrics=metrics, validation=(logits.numpy(), truth.numpy()))
 
 
 def from_folder(cfg: DictConfig, run: TrainedRun) -> Predictions:
-    """All photos below a folder, <person>/<image>; people the run does not know are strangers."""
+    """Predict all photos <person>/<image> of a folder; people outside the run's classes are strangers."""
     root = Path(str(cfg.faces)).expanduser()
     if not root.is_dir():
         raise UsageError(f"faces={cfg.faces}: no such folder; expected <person>/<image> in it")
@@ -135,7 +137,7 @@ def from_folder(cfg: DictConfig, run: TrainedRun) -> Predictions:
     known = np.isin(people, run.class_names)
     if not known.any():
         names = ", ".join(run.class_names[:9])
-        raise UsageError(f"faces={cfg.faces}: shows nobody the run knows; expected folders named {names}")
+        raise UsageError(f"faces={cfg.faces}: no folder of a person of the run; expected folders named {names}")
     images = np.stack([run.preprocessing.image(root / file) for file in files])
     kept, others = (tuple(files[part].tolist()) for part in (known, ~known))
     return from_rows(
@@ -159,9 +161,9 @@ def from_rows(
     trained: tuple[Tensor, Tensor] | None = None,
     **fields: Any,
 ) -> Predictions:
-    """Predictions for rows (N, T, F) of ids (N,), and for strangers; states need the rows and ids that `trained`."""
+    """Predict rows (N, T, F) of ids (N,), and strangers; the state score needs `trained`, the training rows and ids."""
     logits, like = run.logits(rows), next(run.predictor.parameters())
-    found = Predictions(
+    predictions = Predictions(
         folder=run.folder,
         result=read_result(run.folder) or {},
         names=run.class_names,
@@ -173,32 +175,32 @@ def from_rows(
         **fields,
     )
     if strangers is None:
-        return found
+        return predictions
     files, others = strangers[0], torch.from_numpy(run.preprocessing.rows(strangers[1]))
-    known = found.probabilities, run.probabilities(strangers[1])
-    sureness = {PROBABILITY: Sureness(*(part.max(axis=1).astype(np.float64) for part in known))}
+    both = predictions.probabilities, run.probabilities(strangers[1])
+    scores = {PROBABILITY: OpenSetScores(*(part.max(axis=1).astype(np.float64) for part in both))}
     people = people_states(run, trained[0], trained[1].numpy()) if trained else None
-    if people is not None:  # the better score comes first
-        sureness = {STATE: Sureness(*(people.sureness(last_states(run, part)) for part in (rows, others)))} | sureness
-    return replace(found, strangers=files, sureness=sureness, people=people)
+    if people is not None:  # the better score first
+        scores = {STATE: OpenSetScores(*(people.scores(last_states(run, part)) for part in (rows, others)))} | scores
+    return replace(predictions, strangers=files, open_set_scores=scores, people=people)
 
 
 def open_split(run: TrainedRun, keys: Mapping[str, Any], split_seed: int | str = AS_TRAINED) -> tuple[FaceRows, bool]:
-    """The data a run was trained on, or what other keys of `conf/data` make of it, in the run's order of reading.
+    """Set up a run's data with some keys of `conf/data` changed, in the run's order of reading.
 
     Returns:
-        The data, and whether they are the run's own split.
+        The data, and whether it is the run's own split.
 
     Raises:
-        UsageError: a key or its value is none, or the images are not there.
+        UsageError: an unknown key, a wrong value, or missing images.
     """
     trained, chosen = run.config["data"], {key: value for key, value in keys.items() if value != AS_TRAINED}
     other = "_target_" in chosen
-    if not other and (unknown := chosen.keys() - trained.keys() - {*PLACE, *SPLIT, *READING}):
+    if not other and (unknown := chosen.keys() - trained.keys() - {*LOCAL_KEYS, *SPLIT, *READING}):
         raise UsageError(f"data.{min(unknown)}: the run's source has no such key; expected one of {', '.join(trained)}")
     keys = (chosen if other else trained | chosen) | {"order": run.preprocessing.order}
-    takes = getattr(find_class(sources, keys.get("_target_")), "__annotations__", PLACE)
-    config = {key: value for key, value in keys.items() if key not in PLACE or key in takes}
+    fields = getattr(find_class(sources, keys.get("_target_")), "__annotations__", LOCAL_KEYS)
+    config = {key: value for key, value in keys.items() if key not in LOCAL_KEYS or key in fields}
     seed: Any = run.config["split_seed"] if split_seed == AS_TRAINED else split_seed  # checked by Split
     data = build(config, seed, 0, instantiate_source if other else build_source)
     data.setup()
@@ -207,15 +209,17 @@ def open_split(run: TrainedRun, keys: Mapping[str, Any], split_seed: int | str =
 
 
 def caveats(cfg: DictConfig, run: TrainedRun, files: tuple[str, ...], own: bool) -> tuple[str, ...]:
-    """What makes the numbers too good: images that trained the run, by their file names, or chose its weights."""
+    """Warn of numbers that are too good: images, by file name, that the run was trained on or selected with."""
     if own:
         leak = run.config["data"].get("val_from") == "test"
         return ("Validation was the test set: these numbers are too good.",) if leak else ()
     try:
-        data, _ = open_split(run, {key: cfg.data[key] for key in PLACE})
+        data, _ = open_split(run, {key: cfg.data[key] for key in LOCAL_KEYS})
     except UsageError as error:
-        return (f"The run's own images cannot be found, so some of them may be among these: {error}",)
+        return (f"The run's own images are missing, so its training images may be among these: {error}",)
     used = {data.faces.files[index] for stage in ("train", "val") for index in data.indices[stage]}
     if seen := sum(name in used for name in files):
-        return (f"{seen:,} of these {len(files):,} images have the name of one that trained the run: too good.",)
+        return (
+            f"{seen:,} of these {len(files):,} images were used in training, by file name: the numbers are too good.",
+        )
     return ()

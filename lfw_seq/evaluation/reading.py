@@ -1,6 +1,6 @@
-"""A net reading one face row by row: what it has seen, whom it names, and why, as pictures and as an animated one.
+"""A net reading one face row by row: pixels read, saliency, probabilities and gates, as frames and as a GIF.
 
-Shape legend: T rows, F pixels a row, S stops, H and W of a face, C people.
+Shape legend: T rows, F pixels a row, S stops (numbers of rows read), H and W of a face, C people.
 """
 
 import io
@@ -24,26 +24,26 @@ from lfw_seq.models.predictor import Predictor
 from lfw_seq.runs.checkpoint import Preprocessing
 from lfw_seq.runs.record import UNKNOWN
 
-UNREAD = (0.55, 0.65, 0.8)
-COLOURS, DPI = 64, 72  # of an animated picture
-MOST_PEOPLE = 7  # whose probabilities are drawn
-MOST_STOPS = 64
+UNREAD = (0.55, 0.65, 0.8)  # colour of pixels not yet read
+COLOURS, DPI = 64, 72  # of a GIF
+MAX_PEOPLE = 7  # whose probabilities are drawn
+MAX_STOPS = 64
 
 
 class Reading(NamedTuple):
-    """What a net makes of a face, looked at after some rows; rows are columns where columns are read."""
+    """Predictions for one face after some of its rows, or of its columns with data.order=columns."""
 
-    names: Sequence[str]  # the people, C of them
-    face: NDArray[np.float32]  # what the net sees, (H, W, 3)
-    row: NDArray[np.float32]  # that each pixel is in, from 0, (H, W)
-    saliency: NDArray[np.float32]  # of each pixel for the person named at the end, (H, W)
-    stops: NDArray[np.int64]  # after how many rows it is looked at, (S,), the last being T
-    probabilities: NDArray[np.float32]  # after each of them, (S, C); all equal for a net that reads whole images
-    gates: dict[str, NDArray[np.float64]]  # by name the rows and the means of all steps, (2, T); none without LSTM
+    names: Sequence[str]  # of the C people
+    face: NDArray[np.float32]  # the input in [0, 1], (H, W, 3)
+    row: NDArray[np.float32]  # index of each pixel's row, (H, W)
+    saliency: NDArray[np.float32]  # of each pixel for the person predicted at the end, (H, W)
+    stops: NDArray[np.int64]  # numbers of rows read, (S,), the last being T
+    probabilities: NDArray[np.float32]  # after each stop, (S, C); constant for a net that needs the whole image
+    gates: dict[str, NDArray[np.float64]]  # by name, rows and mean activations, (2, T); empty without an LSTM
     threshold: float  # the probability below which a person is unknown
 
-    def answer(self, rows: int) -> str:
-        """The person named after some rows, with the probability."""
+    def caption(self, rows: int) -> str:
+        """The person predicted after some rows, with the probability."""
         last = np.searchsorted(self.stops, rows, "right") - 1
         scores = self.probabilities[last]
         name = self.names[scores.argmax()] if scores.max() >= self.threshold else UNKNOWN
@@ -51,8 +51,8 @@ class Reading(NamedTuple):
 
 
 def draw_face(prepare: Preprocessing, people: int, seed: int, number: int = 0) -> NDArray[np.float32]:
-    """A face that `data=synthetic` draws, of one of so many people: (H, W), or (H, W, 3) in color."""
-    people = min(max(people, 2), MOST_PEOPLE)
+    """The synthetic face of an index, modulo their number: (H, W), or (H, W, 3) in color, in [0, 1]."""
+    people = min(max(people, 2), MAX_PEOPLE)
     faces = Synthetic(people, 10 * people, prepare.height, prepare.width, seed).load().images
     face: NDArray[np.float32] = faces[number % len(faces)]
     return np.repeat(face[:, :, None], 3, axis=2) if prepare.color else face
@@ -64,9 +64,9 @@ def read(
     names: Sequence[str],
     face: NDArray[Any],
     threshold: float = 0.0,
-    most: int = MOST_STOPS,
+    most: int = MAX_STOPS,
 ) -> Reading:
-    """Read a face (H, W) or (H, W, 3) in [0, 1] row by row, and look after each, or after at most so many."""
+    """Predict a face (H, W[, 3]) in [0, 1] after each of its rows, or after `most` of them, evenly spaced."""
     rows = torch.from_numpy(prepare.rows(face[None])).to(next(predictor.parameters()))  # (1, T, F)
     steps, fewer = rows.shape[1], getattr(predictor.net, "accepts_fewer_rows", False)
     stops = np.linspace(1, steps, min(steps, most)).round().astype(int)
@@ -87,7 +87,7 @@ def read(
 
 
 def draw(readings: Sequence[Reading], stops: Sequence[int], dpi: int) -> Iterator[NDArray[np.uint8]]:
-    """A picture after each number of rows: one line of plots for each net; what does not change is drawn once."""
+    """Yield an RGB frame for each number of rows, with one line of plots per net; static parts are drawn once."""
     figure, axes = plots(9, 2.7 * len(readings), len(readings), 4, width_ratios=[2, 2, 6, 4])
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
@@ -102,13 +102,13 @@ def draw(readings: Sequence[Reading], stops: Sequence[int], dpi: int) -> Iterato
 
 
 def lay_out(reading: Reading, seen: Axes, strong: Axes, people: Axes, gates: Axes) -> Callable[[int], list[Artist]]:
-    """Draw what stays, axes and legends; what is returned sets faces, curves and title to a number of rows."""
+    """Draw axes and legends; the function returned sets face, saliency, curves and title to a number of rows."""
     moving: dict[str, Any] = {"animated": True}
     face = seen.imshow(reading.face, **moving)
     strength = strong.imshow(reading.saliency, vmin=0, vmax=reading.saliency.max(), cmap="magma", **moving)
     for plot, label in ((seen, "read"), (strong, "saliency")):
         plot.set(xticks=[], yticks=[], xlabel=label)
-    likely = np.argsort(-reading.probabilities.max(axis=0), kind="stable")[:MOST_PEOPLE]
+    likely = np.argsort(-reading.probabilities.max(axis=0), kind="stable")[:MAX_PEOPLE]
     curves = [(people, short(reading.names[who]), reading.stops, reading.probabilities[:, who]) for who in likely]
     curves += [(gates, gate, x, mean) for gate, (x, mean) in reading.gates.items()]
     lines = [(plot.plot([], label=label, **moving)[0], x, y) for plot, label, x, y in curves]
@@ -120,25 +120,25 @@ def lay_out(reading: Reading, seen: Axes, strong: Axes, people: Axes, gates: Axe
     people.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     gates.set_title("mean of the gates" if reading.gates else "no gates: not an LSTM", fontsize=10)
     gates.legend(fontsize=7, loc="lower right") if reading.gates else gates.set_axis_off()
-    answer = people.set_title("", fontsize=10, **moving)
+    caption = people.set_title("", fontsize=10, **moving)
 
     def update(rows: int) -> list[Artist]:
         face.set_data(np.where(reading.row[:, :, None] < rows, reading.face, UNREAD))
         strength.set_data(np.where(reading.row < rows, reading.saliency, np.nan))
         for line, x, y in lines:
             line.set_data(x[x <= rows], y[x <= rows])
-        answer.set_text(reading.answer(rows))
-        return [face, strength, *(line for line, _, _ in lines), answer]
+        caption.set_text(reading.caption(rows))
+        return [face, strength, *(line for line, _, _ in lines), caption]
 
     return update
 
 
 def animate(readings: Sequence[Reading]) -> bytes:
-    """The pictures after all stops as an animated GIF."""
+    """The frames of all stops as an animated GIF."""
     stops, file = readings[0].stops.tolist(), io.BytesIO()
-    found = draw(readings, [stops[len(stops) // 2], *stops], DPI)  # one at a time: all would take 20 MB
-    colours = Image.fromarray(next(found)).quantize(COLOURS)  # half read, it has the colours of all
-    start, *frames = (Image.fromarray(picture).quantize(palette=colours, dither=Image.Dither.NONE) for picture in found)
+    drawn = draw(readings, [stops[len(stops) // 2], *stops], DPI)  # one at a time: all would take 20 MB
+    colours = Image.fromarray(next(drawn)).quantize(COLOURS)  # a half-read face has the colours of all frames
+    start, *frames = (Image.fromarray(frame).quantize(palette=colours, dither=Image.Dither.NONE) for frame in drawn)
     times = [120] * len(frames) + [3000]  # milliseconds
     start.save(file, "GIF", save_all=True, append_images=frames, duration=times, loop=0)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""What a net does row by row: accuracy if reading stopped, gates of LSTM layers, gradients of rows and of pixels.
+"""A net analysed row by row: accuracy after part of the rows, LSTM gates, gradients by row and by pixel.
 
 Shape legend: N images, T steps, F features a step, D features a step of a layer, C people.
 """
@@ -17,23 +17,23 @@ from lfw_seq.models.predictor import Predictor
 from lfw_seq.models.reference import ReferenceLSTM, read_cell, update_cell
 
 M = TypeVar("M", bound=nn.Module)
-ByStep = dict[int, float]  # by number of the step, from 1
-MOST_STOPPED = 1000  # images; of more, so many are taken evenly
-CHUNK = 32  # images predicted at once: no more memory than a training step
+ByStep = dict[int, float]  # by step, from 1
+MAX_IMAGES = 1000  # evenly spaced, of more
+CHUNK = 32  # images per batch: no more memory than a training step
 
 
 def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points: int = 25) -> ByStep:
-    """Accuracy if reading had stopped after a number of steps; empty for a net that does not `accept_fewer_rows`.
+    """Accuracy after each of some numbers of steps; empty for a net without `accepts_fewer_rows`.
 
     Args:
         predictor: in evaluation mode.
         rows: (N, T, F) in [0, 1].
         labels: ids (N,).
-        points: at how many steps to stop, T included.
+        points: how many numbers of steps, evenly spaced, the last being T.
     """
     if not getattr(predictor.net, "accepts_fewer_rows", False):
         return {}
-    every = -(-len(rows) // MOST_STOPPED)
+    every = -(-len(rows) // MAX_IMAGES)
     stops = np.unique(np.linspace(1, rows.shape[1], points + 1).round().astype(int)[1:]).tolist()
     with torch.no_grad():
         rows, labels = predictor.prepare(rows[::every]), labels[::every]
@@ -44,7 +44,7 @@ def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points:
 
 @torch.no_grad()
 def mean_gates(layer: nn.LSTM, inputs: Tensor) -> dict[str, ByStep]:
-    """The mean gates of a layer's forward direction by step; it reads (N, T, D), or (T, N, D) without `batch_first`."""
+    """Mean gates, in [0, 1], of a layer's forward direction; inputs (N, T, D), or (T, N, D) without `batch_first`."""
     reference, steps = ReferenceLSTM(layer), inputs.unbind(dim=1 if layer.batch_first else 0)
     h = cell = inputs.new_zeros(len(steps[0]), layer.hidden_size)
     means: dict[str, ByStep] = {"forget": {}, "input": {}, "output": {}}
@@ -58,30 +58,30 @@ def mean_gates(layer: nn.LSTM, inputs: Tensor) -> dict[str, ByStep]:
 
 
 def row_gradients(net: nn.Module, rows: Tensor, labels: Tensor) -> dict[str, ByStep]:
-    """The norm of an image's loss gradient by the input of each step, mean over images (N, T, F) with ids (N,).
+    """Norm of the gradient of an image's loss with respect to each step, mean over images (N, T, F) with ids (N,).
 
     Returns:
         By step, for the pixels and for the input of each recurrent layer above the first.
     """
     pixels = rows.clone().requires_grad_()
     logits, inputs = record_inputs(net, nn.RNNBase, pixels)
-    loss = functional.cross_entropy(logits, labels, reduction="sum")  # each image keeps a gradient of its own
+    loss = functional.cross_entropy(logits, labels, reduction="sum")  # a mean would divide each image's gradient by N
     upper = {f"input of layer {index}": x for index, x in enumerate(inputs.values(), 1) if index > 1}
-    found = torch.autograd.grad(loss, [pixels, *upper.values()])
-    norms = [part.norm(dim=2).mean(dim=0).tolist() for part in found]
+    gradients = torch.autograd.grad(loss, [pixels, *upper.values()])
+    norms = [gradient.norm(dim=2).mean(dim=0).tolist() for gradient in gradients]
     return {name: dict(enumerate(norm, 1)) for name, norm in zip(["pixels", *upper], norms, strict=True)}
 
 
 def saliency(net: nn.Module, rows: Tensor, labels: Tensor) -> NDArray[np.float32]:
-    """|d logit of the true person / d pixel| (Simonyan et al., 2014), mean over images, (T, F)."""
+    """|d logit of the label / d pixel| (Simonyan et al., 2014), mean over images (N, T, F) with ids (N,); (T, F)."""
     pixels = rows.clone().requires_grad_()
-    (found,) = torch.autograd.grad(net(pixels)[torch.arange(len(labels)), labels].sum(), [pixels])
-    strength: NDArray[np.float32] = found.abs().mean(dim=0).float().cpu().numpy()
+    (gradient,) = torch.autograd.grad(net(pixels)[torch.arange(len(labels)), labels].sum(), [pixels])
+    strength: NDArray[np.float32] = gradient.abs().mean(dim=0).float().cpu().numpy()
     return strength
 
 
 def record_inputs(net: nn.Module, kind: type[M], rows: Tensor) -> tuple[Tensor, dict[M, Tensor]]:
-    """Logits (N, C), and the first input of each module of a kind, in the order of the forward pass."""
+    """Logits (N, C) of rows (N, T, F), and the first input of each module of a class, in the order of the calls."""
     inputs: dict[M, Tensor] = {}
 
     def keep(module: M, arguments: tuple[Any, ...]) -> None:
@@ -97,7 +97,7 @@ def record_inputs(net: nn.Module, kind: type[M], rows: Tensor) -> tuple[Tensor, 
 
 @contextmanager
 def inspecting(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode with gradients; without cuDNN, whose recurrent layers have none in this mode."""
+    """Evaluation mode with gradients; without cuDNN, whose recurrent layers have no backward pass in this mode."""
     training = net.training
     net.eval()
     try:

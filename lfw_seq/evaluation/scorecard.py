@@ -1,4 +1,4 @@
-"""All numbers of an evaluation, from a run's predictions.
+"""All measures of an evaluation, from a run's predictions.
 
 Shape legend: N images, C people, V validation images, S images of strangers.
 """
@@ -22,10 +22,10 @@ FPIRS = (0.01, 0.05, 0.10)
 SHARES = ["precision", "recall", "f1", "auc"]
 
 
-def scorecard(found: Predictions) -> dict[str, Any]:
-    """What evaluation.json holds of one run."""
-    scores, truth, names = found.probabilities, found.truth, found.names
-    predicted, majority = scores.argmax(axis=1), majority_id(found)
+def scorecard(predictions: Predictions) -> dict[str, Any]:
+    """The content of evaluation.json for one run."""
+    scores, truth, names = predictions.probabilities, predictions.truth, predictions.names
+    predicted, majority = scores.argmax(axis=1), majority_id(predictions)
     people = per_person(scores, truth, names)
     present = people[people["support"] > 0]
     hits, support = (present["recall"] * present["support"]).round().astype(int), present["support"]
@@ -33,7 +33,7 @@ def scorecard(found: Predictions) -> dict[str, Any]:
     accuracy, rate = share(int(hits.sum()), len(truth)), float((truth == majority).mean())
     return {
         "images": len(truth),
-        "source": found.source,
+        "source": predictions.source,
         "accuracy": accuracy,
         "balanced_accuracy": {"value": float(present["recall"].mean()), "low": limits[0], "high": limits[1]},
         "majority": {"name": names[majority], "rate": rate, "lift": accuracy["value"] / rate if rate else None},
@@ -43,28 +43,30 @@ def scorecard(found: Predictions) -> dict[str, Any]:
         "weighted": dict(zip(SHARES, np.average(present[SHARES], axis=0, weights=support).tolist(), strict=True)),
         "cmc": bio.cmc(scores, truth)[:7].tolist(),
         "verification": verification(scores, truth),
-        "calibration": calibration(found),
-        "open_set": open_set(found),
-        "by_step": found.by_step,
-        "notes": found.notes,
-        "metrics": found.metrics,
+        "calibration": calibration(predictions),
+        "open_set": open_set(predictions),
+        "by_step": predictions.by_step,
+        "notes": predictions.notes,
+        "metrics": predictions.metrics,
     }
 
 
-def majority_id(found: Predictions) -> int:
-    """The most frequent person of the training images; the first where no result.json counts them."""
-    with configuring(str(found.folder / RESULT)):
-        return int(np.argmax(found.result["data"]["counts"]["train"][: len(found.names)])) if found.result else 0
+def majority_id(predictions: Predictions) -> int:
+    """Id of the most frequent person in the training images; 0 without a result.json."""
+    if not predictions.result:
+        return 0
+    with configuring(str(predictions.folder / RESULT)):
+        return int(np.argmax(predictions.result["data"]["counts"]["train"][: len(predictions.names)]))
 
 
 def share(hits: int, trials: int) -> dict[str, float]:
-    """A share with its 95 % interval."""
+    """A proportion with its 95 % Wilson interval."""
     low, high = bio.wilson(hits, trials)
     return {"value": hits / trials, "low": low, "high": high}
 
 
 def per_person(scores: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> pd.DataFrame:
-    """Precision, recall, F1, one-vs-rest AUC, images and predictions; nan where a person has no image to measure on."""
+    """Precision, recall, F1, one-vs-rest AUC, images and predictions of each person; nan without an image."""
     predicted, ids = scores.argmax(axis=1), np.arange(len(names))
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=ids, zero_division=0)
     recall[support == 0] = f1[support == 0] = np.nan
@@ -74,7 +76,7 @@ def per_person(scores: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> pd
 
 
 def verification(scores: NDArray[Any], truth: bio.Ids) -> dict[str, Any]:
-    """Every image against every claimed name, pooled. No rate below three of the impostors can be claimed."""
+    """Verification errors over all pairs; `least_fmr` by the rule of 3 (ISO/IEC 19795-1): none lower can be claimed."""
     genuine, impostor = bio.verification_scores(scores, truth)
     curve = bio.det(genuine, impostor)
     fnmr, threshold = bio.fnmr_at_fmr(curve, FMR)
@@ -82,49 +84,50 @@ def verification(scores: NDArray[Any], truth: bio.Ids) -> dict[str, Any]:
     return counts | {"eer": bio.equal_error_rate(curve), "fmr": FMR, "fnmr": fnmr, "threshold": threshold}
 
 
-def calibration(found: Predictions) -> dict[str, Any]:
-    """How far probabilities can be trusted, as they are and at the temperature that validation chooses."""
+def calibration(predictions: Predictions) -> dict[str, Any]:
+    """NLL, Brier score and ECE, as trained and at the temperature fitted on the validation images."""
 
     def losses(temperature: float) -> dict[str, float]:
-        nll, scores = bio.negative_log_likelihood(found.logits, found.truth, temperature), scaled(found, temperature)
-        ece = bio.expected_calibration_error(scores, found.truth)
-        return {"nll": nll, "brier": bio.brier_score(scores, found.truth), "ece": ece}
+        scores, truth = scaled(predictions, temperature), predictions.truth
+        nll = bio.negative_log_likelihood(predictions.logits, truth, temperature)
+        ece = bio.expected_calibration_error(scores, truth)
+        return {"nll": nll, "brier": bio.brier_score(scores, truth), "ece": ece}
 
-    fitted = bio.fit_temperature(*found.validation) if found.validation else None
+    fitted = bio.fit_temperature(*predictions.validation) if predictions.validation else None
     return {"bins": 15, **losses(1), "temperature": fitted, "scaled": losses(fitted) if fitted else None}
 
 
-def scaled(found: Predictions, temperature: float) -> bio.Floats:
-    """The probabilities (N, C) at a temperature."""
-    probabilities: bio.Floats = softmax(found.logits.astype(np.float64) / temperature, axis=1)
+def scaled(predictions: Predictions, temperature: float) -> bio.Floats:
+    """Probabilities (N, C) at a temperature."""
+    probabilities: bio.Floats = softmax(predictions.logits.astype(np.float64) / temperature, axis=1)
     return probabilities
 
 
 def halves(files: Sequence[str]) -> NDArray[np.bool_]:
-    """Which images of strangers set the threshold: those of every other person by name, so that nobody is in both."""
+    """Mask (S,) of the images that set the threshold: of every other stranger by name, so that nobody is in both."""
     people = np.unique([file.split("/")[0] for file in files], return_inverse=True)[1]
     return np.asarray(people % 2 == 0)
 
 
-def open_set(found: Predictions) -> dict[str, Any] | None:
-    """Known people missed where strangers are mostly turned away, by each score; None without two strangers."""
-    if not found.strangers or (first := halves(found.strangers)).all():
+def open_set(predictions: Predictions) -> dict[str, Any] | None:
+    """FNIR and FPIR of each score at the thresholds for `FPIRS`; None for fewer than two strangers."""
+    if not predictions.strangers or (first := halves(predictions.strangers)).all():
         return None
-    right, points = found.probabilities.argmax(axis=1) == found.truth, []
-    for score, (known, strangers) in found.sureness.items():
+    right, points = predictions.probabilities.argmax(axis=1) == predictions.truth, []
+    for score, (known, strangers) in predictions.open_set_scores.items():
         for target in FPIRS:
             threshold = bio.threshold_at_fpir(strangers[first], target)
             fpir, fnir = (strangers[~first] >= threshold).mean(), 1 - (right & (known >= threshold)).mean()
             rates = {"fpir": float(fpir), "fnir": float(fnir), "turned_away": float((known < threshold).mean())}
             points.append({"score": score, "target": target, "threshold": threshold, **rates})
-    people = len({file.split("/")[0] for file in found.strangers})
+    people = len({file.split("/")[0] for file in predictions.strangers})
     return {"strangers": people, "set_on": int(first.sum()), "reported_on": int((~first).sum()), "points": points}
 
 
 def compare(first: Predictions, second: Predictions) -> dict[str, Any]:
-    """Exact McNemar of two runs on the same images, and the images they predict differently."""
-    place = {file: index for index, file in enumerate(second.files)}
-    names, order = np.array(first.names), [place[file] for file in first.files]
+    """Exact McNemar test of two runs on the same images, and the images they predict differently."""
+    index_of = {file: index for index, file in enumerate(second.files)}
+    names, order = np.array(first.names), [index_of[file] for file in first.files]
     ours, theirs = first.probabilities.argmax(axis=1), second.probabilities.argmax(axis=1)[order]
     right = ours == first.truth, theirs == first.truth
     only_first, only_second, p_value = bio.mcnemar(*right)
@@ -145,9 +148,9 @@ def compare(first: Predictions, second: Predictions) -> dict[str, Any]:
     }
 
 
-def csv_tables(found: Predictions, card: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """The tables of an evaluation by name, besides its predictions; those without a row are left out."""
-    scores, truth, names = found.probabilities, found.truth, list(found.names)
+def csv_tables(predictions: Predictions, card: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """The tables of an evaluation by name, except its predictions; empty ones are left out."""
+    scores, truth, names = predictions.probabilities, predictions.truth, list(predictions.names)
     matrix = confusion_matrix(truth, scores.argmax(axis=1), labels=np.arange(len(names)))
     bins = zip(("images", "confidence", "accuracy"), bio.reliability(scores, truth), strict=True)
     tables = {
@@ -156,7 +159,7 @@ def csv_tables(found: Predictions, card: dict[str, Any]) -> dict[str, pd.DataFra
         "cmc": pd.DataFrame(enumerate(bio.cmc(scores, truth), 1), columns=["rank", "share"]),
         "det": pd.DataFrame(bio.det(*bio.verification_scores(scores, truth))._asdict()),
         "reliability": pd.DataFrame(dict(bins)),
-        "steps": pd.DataFrame(found.by_step.items(), columns=["steps", "accuracy"]),
+        "steps": pd.DataFrame(predictions.by_step.items(), columns=["steps", "accuracy"]),
         "open_set": pd.DataFrame((card["open_set"] or {}).get("points")),
         "comparison": pd.DataFrame(card.get("comparison", {}).get("differing")),
     }

@@ -1,4 +1,4 @@
-"""The sections of an evaluation's page, and its pictures; a run compared with is drawn beside the first."""
+"""Sections and figures of an evaluation's page, for one run or for two to compare."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,43 +15,43 @@ from lfw_seq.evaluation.predictions import Predictions
 from lfw_seq.evaluation.scorecard import SHARES, scaled
 from lfw_seq.evaluation.text import Evaluated
 
-MOST_LISTED = 200  # images on which two runs differ; comparison.csv has all
-PHOTOS_A_ROW = 4
+MAX_DIFFERENCES = 200  # images that two runs predict differently; comparison.csv has all
+PHOTOS_PER_ROW = 4
 STAGES = ("train", "val")
 
 
 def draw(runs: Sequence[Evaluated]) -> dict[str, Picture]:
-    """Every picture by name."""
-    truth, majority, drawn = runs[0].found.truth, runs[0].card["majority"]["rate"], {}
+    """Draw all figures, by name."""
+    truth, majority, drawn = runs[0].predictions.truth, runs[0].card["majority"]["rate"], {}
     for ending, run in zip(("", "_against"), runs, strict=False):
-        scores, names = run.found.probabilities, [printable(name) for name in run.found.names]
-        drawn[f"confusion{ending}"] = figures.confusion(scores.argmax(axis=1), run.found.truth, names)
-        drawn[f"per_person{ending}"] = figures.per_person(scores, run.found.truth, names)
-    found = {run.label: run.found for run in runs}
-    drawn["cmc"] = figures.cmc({name: bio.cmc(one.probabilities, one.truth) for name, one in found.items()}, truth)
-    pairs = {name: bio.verification_scores(one.probabilities, one.truth) for name, one in found.items()}
+        scores, names = run.predictions.probabilities, [printable(name) for name in run.predictions.names]
+        drawn[f"confusion{ending}"] = figures.confusion(scores.argmax(axis=1), run.predictions.truth, names)
+        drawn[f"per_person{ending}"] = figures.per_person(scores, run.predictions.truth, names)
+    labelled = {run.label: run.predictions for run in runs}
+    drawn["cmc"] = figures.cmc({name: bio.cmc(one.probabilities, one.truth) for name, one in labelled.items()}, truth)
+    pairs = {name: bio.verification_scores(one.probabilities, one.truth) for name, one in labelled.items()}
     drawn["det"] = figures.det({name: bio.det(*scores) for name, scores in pairs.items()})
-    sets: dict[str, NDArray[Any]] = {name or "as trained": one.probabilities for name, one in found.items()}
+    sets: dict[str, NDArray[Any]] = {name or "as trained": one.probabilities for name, one in labelled.items()}
     if len(runs) == 1 and (temperature := runs[0].card["calibration"]["temperature"]):
-        sets[f"temperature {temperature:.2f}"] = scaled(runs[0].found, temperature)
+        sets[f"temperature {temperature:.2f}"] = scaled(runs[0].predictions, temperature)
     drawn["reliability"] = figures.reliability(sets, truth)
-    if steps := {name: [pd.Series(one.by_step)] for name, one in found.items() if one.by_step}:
+    if steps := {name: [pd.Series(one.by_step)] for name, one in labelled.items() if one.by_step}:
         drawn["steps"] = curves({"accuracy if reading had stopped": steps}, "steps read", majority)
     if runs[0].card["open_set"]:
         trade_offs = {}
-        for name, one in found.items():
+        for name, one in labelled.items():
             right = one.probabilities.argmax(axis=1) == one.truth
-            for score, sure in one.sureness.items():
-                trade_offs[f"{name} by {score}".strip()] = bio.open_set_det(sure.known, right, sure.strangers)
+            for score, (known, strangers) in one.open_set_scores.items():
+                trade_offs[f"{name} by {score}".strip()] = bio.open_set_det(known, right, strangers)
         drawn["open_set"] = figures.open_set(trade_offs)
     return {name: picture(figure) for name, figure in drawn.items()}
 
 
 def learning_curve(runs: Sequence[Evaluated]) -> list[Picture]:
-    """Loss and accuracy by epoch, from metrics.csv; none where no run has such a file."""
+    """Loss and accuracy by epoch, from metrics.csv; empty where no run has one."""
     panels: dict[str, dict[str, list[pd.Series]]] = {"loss": {}, "accuracy": {}}
     for run in runs:
-        path = run.found.folder / "metrics.csv"
+        path = run.predictions.folder / "metrics.csv"
         with configuring(str(path)):
             if path.is_file():
                 table = pd.read_csv(path, index_col="epoch")
@@ -61,37 +61,38 @@ def learning_curve(runs: Sequence[Evaluated]) -> list[Picture]:
 
 
 def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, photos: bool) -> Iterator[Section]:
-    """The page's sections, from what evaluation.json holds and the pictures; the wrong predictions are the first run's.
+    """Yield the page's sections; mistakes are those of the first run.
 
     Args:
         runs: one, or two to compare.
-        drawn: what `draw` gave.
-        most: wrong predictions listed.
-        photos: show their photos.
+        drawn: the result of `draw`.
+        most: number of mistakes listed.
+        photos: whether to embed their photos.
     """
-    found, card = runs[0].found, runs[0].card
+    card = runs[0].card
 
-    def taken(*names: str) -> list[Picture]:
+    def select(*names: str) -> list[Picture]:
         keys = (f"{name}{ending}" for name in names for ending in ("", "_against"))
         return [drawn[key] for key in keys if key in drawn]
 
     yield Section("Result", text.sentences(runs), [Table(text.measures(runs))])
-    yield Section("People", [], [people(run) for run in runs], taken("confusion", "per_person"))
-    yield Section("Identification, verification and calibration", figures=taken("cmc", "det", "reliability"))
+    yield Section("People", [], [people(run) for run in runs], select("confusion", "per_person"))
+    yield Section("Identification, verification and calibration", figures=select("cmc", "det", "reliability"))
     if "steps" in drawn:
-        early = "A net predicts after its last row. Here it predicts earlier, which it was not trained for."
-        yield Section("Accuracy by rows read", [early], figures=taken("steps"))
+        early = "The net was trained to predict after the last row; here it predicts after fewer."
+        yield Section("Accuracy by rows read", [early], figures=select("steps"))
     if strangers := card["open_set"]:
         setting = (
             f"{strangers['strangers']:,} strangers: thresholds are set on {strangers['set_on']:,} images of one half "
             "of them, and the share of strangers given a name (FPIR) is measured on "
-            f"{strangers['reported_on']:,} of the other. The figure shows all. By probability a run is the surer of a "
-            "face the higher its best; by state, the nearer what the rows leave lies to a person's training photos."
+            f"{strangers['reported_on']:,} of the other. The figure shows all. A face is scored by its highest "
+            "probability, or by how near its state, the input of the net's last layer, is to the mean state of a "
+            "person's training images."
         )
-        yield Section("Strangers", [setting], figures=taken("open_set"))
-    yield mistakes(found, most, photos)
+        yield Section("Strangers", [setting], figures=select("open_set"))
+    yield mistakes(runs[0].predictions, most, photos)
     if (pair := card.get("comparison")) and pair["differing"]:
-        rows = pd.DataFrame(pair["differing"][:MOST_LISTED], columns=["true", "run", "against", "right", "file"])
+        rows = pd.DataFrame(pair["differing"][:MAX_DIFFERENCES], columns=["true", "run", "against", "right", "file"])
         rows["right"] = rows["right"].replace({"run": "this run", "against": "the other run"})
         rows.columns = pd.Index(["true person", "this run", "the other run", "right", "image"])
         note = f"{len(rows)} of {len(pair['differing']):,} images; comparison.csv has all."
@@ -99,7 +100,7 @@ def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, ph
 
 
 def people(run: Evaluated) -> Table:
-    """Everybody, and their means."""
+    """The measures of each person, and their means."""
     card, total = run.card, {"support": run.card["images"], "predicted": run.card["images"]}
     means = {"mean of the people": card["macro"], "mean weighted by images": card["weighted"]}
     frame = pd.DataFrame([*card["people"], *({"name": name, **mean, **total} for name, mean in means.items())])
@@ -110,22 +111,22 @@ def people(run: Evaluated) -> Table:
     return Table(frame, note, range(len(frame))[-2:])
 
 
-def mistakes(found: Predictions, most: int, photos: bool) -> Section:
-    """The wrong predictions with the highest probabilities; with their photos, if wanted."""
-    heading, listed = "Most confident mistakes", figures.confident_mistakes(found.probabilities, found.truth, most)
-    if not listed:
+def mistakes(predictions: Predictions, most: int, photos: bool) -> Section:
+    """The wrong predictions with the highest probabilities, with their photos where `photos` is true."""
+    heading, scores, true = "Most confident mistakes", predictions.probabilities, predictions.truth
+    if not (listed := figures.confident_mistakes(scores, true, most)):
         return Section(heading, ["None."])
-    scores, true, best = found.probabilities[listed], found.truth[listed], found.probabilities[listed].argmax(axis=1)
-    names = [printable(name) for name in found.names]
+    scores, true, best = scores[listed], true[listed], scores[listed].argmax(axis=1)
+    names = [printable(name) for name in predictions.names]
     columns = {
         "true person": [names[person] for person in true],
         "its probability": map("{:.3f}".format, scores[range(len(listed)), true]),
         "predicted": [names[person] for person in best],
         "probability": map("{:.3f}".format, scores.max(axis=1)),
-        "image": [found.files[index] for index in listed],
+        "image": [predictions.files[index] for index in listed],
     }
     frame = pd.DataFrame({name: list(cells) for name, cells in columns.items()})
-    if not photos or found.images is None:
+    if not photos or predictions.images is None:
         return Section(heading, tables=[Table(frame)])
-    drawn = figures.mistakes(found.images[listed], scores, true, names, PHOTOS_A_ROW)
+    drawn = figures.mistakes(predictions.images[listed], scores, true, names, PHOTOS_PER_ROW)
     return Section(heading, [], [Table(frame)], [picture(drawn)])

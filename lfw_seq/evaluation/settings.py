@@ -15,43 +15,43 @@ from lfw_seq.runs.folder import NOT_HASHED
 
 SEEDS = ["seed", "split_seed", "data.fold"]
 DEVICE = ("trainer.accelerator", "trainer.devices", "trainer.default_root_dir", "data.data_home")
-NO_SETTINGS = (*NOT_HASHED, *DEVICE, "search", "trial")  # keys that change no number, and groups of such
-NO_CHOICES = ("trainer", "logger", "sweep", "callbacks")  # groups whose choice does so through keys alone
+NO_SETTINGS = (*NOT_HASHED, *DEVICE, "search", "trial")  # keys and groups of keys without effect on the results
+NO_CHOICES = ("trainer", "logger", "sweep", "callbacks")  # groups shown by their keys, not by the choice
 
 
 def flat(node: Mapping[str, Any], mark: str = ".", prefix: str = "") -> dict[str, Any]:
     """Flatten nested dicts: `{"data": {"fold": 1}}` becomes `{"data.fold": 1}`."""
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in node.items():
-        found |= flat(value, mark, f"{prefix}{key}{mark}") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+        flattened |= flat(value, mark, f"{prefix}{key}{mark}") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flattened
 
 
 def show(value: object) -> str:
-    """A value as it is typed on the command line, exact; 1 and 1.0 are the same."""
+    """A value as typed on the command line, at full precision; 1.0 becomes 1."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def is_under(key: str, groups: tuple[str, ...]) -> bool:
-    """Whether a dotted key is one of some keys, or stands below one."""
+    """Whether a dotted key is one of `groups`, or lies below one."""
     return f"{key}.".startswith(tuple(f"{group}." for group in groups))
 
 
 def changed(result: Mapping[str, Any]) -> dict[str, str]:
-    """What differs from the defaults in a result.json: choices of config groups, then keys that these do not explain.
+    """The settings of a result.json that differ from the defaults: choices of config groups, then keys beside them.
 
-    Seeds, and what changes no number, are left out; nothing is found where the configs have changed too much since.
+    Seeds and keys without effect on the results are left out; empty where the present configs cannot be composed so.
     """
     command = "baselines" if "baseline" in result["config"] else "train"
-    known = {group: name for group, name in result["choices"].items() if _is_choice(group, name)}
+    choices = {group: name for group, name in result["choices"].items() if _is_choice(group, name)}
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            words = [f"{group}={name}" for group, name in known.items() if group == "experiment"]
+            words = [f"{group}={name}" for group, name in choices.items() if group == "experiment"]
             usual = compose(command, words, return_hydra_config=True).hydra.runtime.choices
-            words += [f"{group}={name}" for group, name in known.items() if usual.get(group) != name]
+            words += [f"{group}={name}" for group, name in choices.items() if usual.get(group) != name]
             seeds = [f"{seed}={show(value)}" for seed, value in flat(result["config"]).items() if seed in SEEDS]
             composed = OmegaConf.merge(compose(command, [*words, *seeds]), {"run_dir": "."})
     except HydraException:
@@ -66,7 +66,7 @@ def changed(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_choice(group: str, name: object) -> bool:
-    """Whether a choice is the name of one of our configs, and shown."""
+    """Whether a choice names one of our config files, and is shown."""
     return (
         group not in NO_CHOICES
         and all(re.fullmatch(r"\w+", str(part)) for part in (group, name))

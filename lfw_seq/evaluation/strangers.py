@@ -1,7 +1,7 @@
-"""How sure a run is that a face is one of its people's: by the highest probability, or by the state the rows leave.
+"""Open-set scores: the highest probability of a face, or the distance of its state to those of known people.
 
-A state is what the last layer of a row reader reads: its pooled states. A stranger's lies far from people's,
-where its probabilities, which add up to 1, may still be sure.
+A state is the input of the last linear layer of a net that reads row by row. A stranger's may lie far from those of
+all known people while its highest probability, of probabilities that add up to 1, is near 1.
 
 Shape legend: N images, T rows, F pixels a row, D features of a state, C people.
 """
@@ -27,28 +27,28 @@ STATES = "states.npz"
 Floats = NDArray[np.float64]
 
 
-class Sureness(NamedTuple):
-    """How sure of images of known people (N,) and of strangers (S,); larger is surer."""
+class OpenSetScores(NamedTuple):
+    """Scores of images of known people (N,) and of strangers (S,); higher for known people."""
 
     known: Floats
     strangers: Floats
 
 
 class PeopleStates(NamedTuple):
-    """Where people's training images lie: each one's mean state (C, D), and the inverse of their spread (D, D)."""
+    """Statistics of the training images' states: the mean of each person (C, D), and the precision matrix (D, D)."""
 
     means: Floats
     precision: Floats
 
-    def sureness(self, states: Floats) -> Floats:
+    def scores(self, states: Floats) -> Floats:
         """Minus the squared Mahalanobis distance from states (N, D) to the nearest mean (Lee et al., 2018); (N,)."""
-        apart = [states - mean for mean in self.means]
-        nearest: Floats = np.min([((part @ self.precision) * part).sum(axis=1) for part in apart], axis=0)
+        offsets = [states - mean for mean in self.means]
+        nearest: Floats = np.min([((offset @ self.precision) * offset).sum(axis=1) for offset in offsets], axis=0)
         return -nearest
 
 
 def last_states(run: TrainedRun, rows: Tensor) -> Floats:
-    """The states (N, D) that rows (N, T, F) in [0, 1] leave; with their mirror images' where the run predicts so."""
+    """States (N, D) of rows (N, T, F) in [0, 1]; with test_mirror, the mean over an image and its mirror."""
     predictor = run.predictor
 
     def state(part: Tensor) -> Tensor:
@@ -62,10 +62,10 @@ def last_states(run: TrainedRun, rows: Tensor) -> Floats:
 
 
 def people_states(run: TrainedRun, rows: Tensor, ids: NDArray[np.int64]) -> PeopleStates | None:
-    """What training rows (N, T, F) in [0, 1] of ids (N,) leave; None for a net that does not read row by row."""
+    """Statistics of training rows (N, T, F) in [0, 1] of ids (N,); None for a net that does not read row by row."""
     if not getattr(run.predictor.net, "accepts_fewer_rows", False):
         return None
-    from sklearn.covariance import LedoitWolf  # takes a second, which predict need not wait
+    from sklearn.covariance import LedoitWolf  # a second to import, and not used by predict
 
     states = last_states(run, rows)
     means = np.stack([states[ids == person].mean(axis=0) for person in range(len(run.class_names))])
@@ -73,14 +73,14 @@ def people_states(run: TrainedRun, rows: Tensor, ids: NDArray[np.int64]) -> Peop
 
 
 class Threshold(NamedTuple):
-    """What `evaluate` found for a share of strangers.
+    """A threshold that `evaluate` set.
 
     Attributes:
-        score: how sureness is measured.
-        value: below it, a person is unknown; -inf names everybody.
-        missed: the share of known people on the test images who are not given their name (FNIR).
-        turned_away: the share of them who are called unknown.
-        people: what the score "state" needs.
+        score: PROBABILITY or STATE.
+        value: the score below which a person is unknown; -inf accepts all.
+        missed: the share of the test images of known people that are rejected or named wrongly (FNIR).
+        turned_away: the share of them that are rejected.
+        people: for the score STATE.
     """
 
     score: str = PROBABILITY
@@ -89,24 +89,24 @@ class Threshold(NamedTuple):
     turned_away: float = 0.0
     people: PeopleStates | None = None
 
-    def sureness(self, run: TrainedRun, images: NDArray[np.float32], probabilities: NDArray[np.float32]) -> Floats:
-        """How sure the run is of images (N, H, W[, 3]), whose probabilities are (N, C); (N,)."""
+    def scores(self, run: TrainedRun, images: NDArray[np.float32], probabilities: NDArray[np.float32]) -> Floats:
+        """Scores (N,) of images (N, H, W[, 3]) in [0, 1] with probabilities (N, C)."""
         best: Floats = probabilities.max(axis=1).astype(np.float64)
         if self.people is None:
             return best
-        return self.people.sureness(last_states(run, torch.from_numpy(run.preprocessing.rows(images))))
+        return self.people.scores(last_states(run, torch.from_numpy(run.preprocessing.rows(images))))
 
 
 def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -> Threshold:
-    """The threshold that `evaluate` set for a run.
+    """Read the threshold that `evaluate` set for a run.
 
     Args:
-        folder: of the run.
-        fpir: false positive identification rate, the share of strangers given a name; None names everybody.
-        score: "probability" or "state"; None takes the one that tells strangers better.
+        folder: the run folder.
+        fpir: false positive identification rate, the share of strangers given a name; None accepts all faces.
+        score: "probability" or "state"; None for the better one that the run has.
 
     Raises:
-        UsageError: evaluate set no threshold for this share, or its files are damaged.
+        UsageError: evaluate set no threshold for this rate, or its files are damaged.
     """
     check_value("score", score, Literal["probability", "state"] | None)
     if fpir is None:
@@ -118,8 +118,8 @@ def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -
         value, missed, away = (float(point[key]) for key in ("threshold", "fnir", "turned_away"))
         people = None
         if point["score"] == STATE:
-            with np.load(path.with_name(STATES), allow_pickle=False) as kept:
-                people = PeopleStates(kept["means"], kept["precision"])
+            with np.load(path.with_name(STATES), allow_pickle=False) as states:
+                people = PeopleStates(states["means"], states["precision"])
         return Threshold(point["score"], value, missed, away, people)
     except (OSError, ValueError, KeyError, TypeError, StopIteration, BadZipFile) as error:
         remedy = f"use null, or 0.01, 0.05 or 0.1 after python -m lfw_seq.evaluate run={folder}"

@@ -1,4 +1,4 @@
-"""What a run comes to: the metrics of result.json, and the table a person reads at its end."""
+"""The outcome of a run: the metrics of result.json, and the table printed at its end."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def final_metrics(values: Mapping[str, Tensor], test_probabilities: Tensor | None, data: FaceRows) -> dict[str, Any]:
-    """The kept epoch's validation and test metrics, and the accuracy of always predicting the most frequent person.
+    """Validation and test metrics of the best epoch, and the accuracy of always predicting the most frequent person.
 
     Args:
         values: metrics by `stage/name`.
-        test_probabilities: (N, C); None where nothing was tested.
-        data: the faces.
+        test_probabilities: (N, C); None without a test.
+        data: the data of the run.
     """
     metrics: dict[str, Any] = {
         name: by_person(value, data.faces.names) for name, value in values.items() if not name.startswith("train/")
@@ -37,7 +37,7 @@ def final_metrics(values: Mapping[str, Tensor], test_probabilities: Tensor | Non
 
 
 def describe(data: FaceRows, net: nn.Module) -> str:
-    """The data and the net in a line."""
+    """Summarize the data and the net in a line."""
     (steps, features), size = data.shape, {stage: len(part) for stage, part in data.indices.items()}
     return (
         f"{data.faces.source}: {len(data.faces.names)} people, {size['train']:,} train / {size['val']:,} val / "
@@ -47,7 +47,7 @@ def describe(data: FaceRows, net: nn.Module) -> str:
 
 
 def closing_table(result: dict[str, Any], folder: str) -> str:
-    """The run in a few lines, and the command that looks further."""
+    """The result as a table for the terminal, with the command that evaluates the run."""
     metrics, names = result["metrics"], result["data"]["class_names"]
     place = os.path.relpath(folder) if Path(folder).is_relative_to(Path.cwd()) else folder
     end = f"  in {folder}\nnext: python -m lfw_seq.evaluate run={shlex.quote(place)}"
@@ -77,5 +77,5 @@ def closing_table(result: dict[str, Any], folder: str) -> str:
 
 
 def count_parameters(net: nn.Module) -> int:
-    """How many numbers the net learns."""
+    """Number of the net's parameters."""
     return sum(parameter.numel() for parameter in net.parameters())

@@ -1,4 +1,4 @@
-"""An evaluation in words: its numbers with their meaning, what must not be overlooked, and how the run was made."""
+"""An evaluation as text: its measures with their meaning, remarks, and how the run was made."""
 
 import shlex
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from lfw_seq.evaluation.predictions import Predictions
 from lfw_seq.evaluation.settings import changed
 from lfw_seq.runs.folder import RESULT
 
-MOST_TITLED = 4  # settings in a title
+MAX_TITLE_SETTINGS = 4
 
 
 class Evaluated(NamedTuple):
-    """A run, what it is called beside another, and what evaluation.json holds of it."""
+    """A run's predictions and its scorecard."""
 
-    label: str  # empty for a run alone
-    found: Predictions
+    label: str  # distinguishes two runs; empty for a single one
+    predictions: Predictions
     card: dict[str, Any]
 
     @property
     def mark(self) -> str:
-        """What stands behind the words on one of two runs."""
+        """The label as a suffix."""
         return f" ({self.label})" if self.label else ""
 
 
 def lines(runs: Sequence[Evaluated]) -> list[str]:
-    """The evaluation for a terminal."""
+    """The evaluation as lines for the terminal."""
     rows = measures(runs).to_numpy().tolist()
     *widths, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     table = ["  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
@@ -38,12 +38,12 @@ def lines(runs: Sequence[Evaluated]) -> list[str]:
 
 
 def span(share: dict[str, float]) -> str:
-    """A share with its interval."""
+    """Format a proportion with its interval."""
     return f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]"
 
 
 def measures(runs: Sequence[Evaluated]) -> pd.DataFrame:
-    """Name, value of each run, and meaning of each number."""
+    """A table of the measures: name, value of each run, meaning."""
     table = pd.DataFrame(_measures(runs[0].card), columns=["measure", runs[0].label or "value", "meaning"])
     for run in runs[1:]:
         values = {name: value for name, value, _ in _measures(run.card)}
@@ -67,7 +67,7 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("macro AUC", f"{card['macro']['auc']:.3f}", "area under the ROC curve of one person against all others"),
         ("people predicted", f"{card['predicted_people']} of {len(card['people'])}", ""),
         (f"CMC at ranks {ranks}", " ".join(f"{share:.3f}" for share in card["cmc"][:3]),
-         "cumulative match characteristic: share of images whose person is among the first so many predictions"),
+         "cumulative match characteristic: share of images whose true person is among that many top predictions"),
         ("EER", f"{check['eer']:.3f}", f"equal error rate of verification, FMR = FNMR, over {pairs}"),
         ("FNMR at FMR 1 %", f"{check['fnmr']:.3f}", "false non-match rate where the false match rate is at most 1 %; "
          f"no FMR below {check['least_fmr']:.2%} can be claimed"),
@@ -76,8 +76,8 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("ECE", ece, "expected calibration error, in 15 bins"),
     ]  # fmt: skip
     meaning = (
-        "false negative identification rate, known people missed, and false positive identification rate, strangers "
-        "given a name, at the threshold that other strangers set"
+        "false negative identification rate (known people missed) and false positive identification rate (strangers "
+        "given a name), at a threshold set on other strangers"
     )
     for number, point in enumerate((card["open_set"] or {"points": []})["points"]):
         value = f"{point['fnir']:.3f} (FPIR {point['fpir']:.3f}, threshold {point['threshold']:.3f})"
@@ -86,45 +86,46 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def sentences(runs: Sequence[Evaluated]) -> list[str]:
-    """What must not be overlooked."""
+    """Remarks on the first run, warnings first, and its comparison with the second."""
     card = runs[0].card
-    found = list(card["notes"])
+    remarks = list(card["notes"])
     if card["predicted_people"] == 1:
         only = max(card["people"], key=lambda person: person["predicted"])["name"]
-        found.append(f"{only} is predicted for every image: the accuracy is that person's share, not skill.")
+        remarks.append(f"{only} is predicted for every image: the accuracy is that person's share, not skill.")
     if card["reproduced"] is not None:
         equal = "equal the training run's to the last digit" if card["reproduced"] else "differ from the training run's"
-        found.append(f"The test metrics {equal}.")
+        remarks.append(f"The test metrics {equal}.")
     if card["open_set"] is None:
-        found.append("No strangers among these images: the open set is not measured.")
+        remarks.append("No strangers among these images: the open set is not measured.")
     if pair := card.get("comparison"):
         first, second = map(span, pair["accuracy"])
-        found.append(
+        remarks.append(
             f"Accuracy {first} against {second} of {pair['against']}: only this run is right on {pair['only_run']} "
             f"images, only the other on {pair['only_against']}; exact McNemar p {pair['p_value']:.3g}."
         )
-    return found
+    return remarks
 
 
-def describe(found: Predictions) -> tuple[str, dict[str, str]]:
-    """A run in a few words, and how it was made, from result.json and .hydra/overrides.yaml.
+def describe(predictions: Predictions) -> tuple[str, dict[str, str]]:
+    """Page title, and facts about how the run was made, from result.json and .hydra/overrides.yaml.
 
     Raises:
-        UsageError: one of them is damaged.
+        UsageError: one of these files is damaged.
     """
-    title, facts, module, path = found.folder.resolve().name, dict[str, str](), "train", found.folder / RESULT
+    folder, facts, module = predictions.folder, dict[str, str](), "train"
+    title, path = folder.resolve().name, folder / RESULT
     with configuring(str(path)):
-        if run := found.result:
+        if run := predictions.result:
             config, data, git, model = run["config"], run["data"], run["git"] or {}, run["model"]["name"]
             counts = " / ".join(f"{sum(data['counts'][stage]):,} {stage}" for stage in ("train", "val", "test"))
             module = "baselines" if "baseline" in config else module
             words = [f"{key}={value}" for key, value in changed(run).items()]
             own = [word for word in words if word.partition("=")[2] != model]
-            more = [f"{len(own) - MOST_TITLED} more settings"] * (len(own) > MOST_TITLED)
-            title = ", ".join([model, *own[:MOST_TITLED], *more, f"seed={config['seed']}"])
+            more = [f"{len(own) - MAX_TITLE_SETTINGS} more settings"] * (len(own) > MAX_TITLE_SETTINGS)
+            title = ", ".join([model, *own[:MAX_TITLE_SETTINGS], *more, f"seed={config['seed']}"])
             facts = {
                 "model": f"{model}, {run['model']['parameters']:,} parameters",
-                "unlike the defaults": " ".join(words) or "nothing",
+                "changed settings": " ".join(words) or "none",
                 "seed and split": f"seed={config['seed']} split_seed={config['split_seed']}",
                 "best epoch": f"{run['best_epoch']} of {run['epochs']}",
                 "data": f"{data['source']}, {counts}, fingerprint {data['fingerprint']}",
@@ -133,9 +134,9 @@ def describe(found: Predictions) -> tuple[str, dict[str, str]]:
                 "date": f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}",
                 "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
             }
-    path = found.folder / ".hydra" / "overrides.yaml"
+    path = folder / ".hydra" / "overrides.yaml"
     with configuring(str(path)):
         if path.is_file():
             typed: Any = OmegaConf.to_container(OmegaConf.load(path))  # interpolations stay as they are
             facts["command"] = shlex.join(["python", "-m", f"lfw_seq.{module}", *map(str, typed)])
-    return f"Evaluation of {title}", facts | {"folder": str(found.folder), "evaluated on": found.source}
+    return f"Evaluation of {title}", facts | {"folder": str(folder), "evaluated on": predictions.source}

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVALUATION = "evaluation.json"
-
 
 @hydra.main(config_path=str(cli.CONF), config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
@@ -30,10 +28,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Evaluate a run's predictions, and write the results.
-
-    Args:
-        cfg: the composed `conf/evaluate.yaml`.
+    """Evaluate a run's predictions with the config of `conf/evaluate.yaml`, and write the results.
 
     Returns:
         The content of evaluation.json, and `lines` for the terminal.
@@ -76,7 +71,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         np.savez(states := io.BytesIO(), **predictions.people._asdict())
         write_bytes(out / STATES, states.getvalue())
     write_text(out / "report.html", html)
-    write_json(out / EVALUATION, card)
+    write_json(out / "evaluation.json", card)
     return {**card, "lines": [*text.lines(runs), f"  in {out / 'report.html'}"]}
 
 

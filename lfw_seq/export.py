@@ -35,10 +35,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def export(cfg: DictConfig) -> dict[str, Any]:
-    """Write the file, once its content predicts as the run does.
-
-    Args:
-        cfg: the composed `conf/export.yaml`.
+    """Write the file of `conf/export.yaml`, once its content predicts as the run does.
 
     Returns:
         The file, the shape of its input, the inputs it was checked on, and the largest difference of a probability.

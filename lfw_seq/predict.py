@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,21 +27,17 @@ if TYPE_CHECKING:
     from lfw_seq.runs.checkpoint import TrainedRun
 
 Prediction = dict[str, Any]
-UNREADABLE_STATUS = 1
 
 
 @hydra.main(config_path=str(cli.CONF), config_name="predict", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Print the person on each photo; exit status 1 if one could not be read."""
     if cli.run(predict, cfg)["unreadable"]:
-        raise SystemExit(UNREADABLE_STATUS)
+        raise SystemExit(1)
 
 
 def predict(cfg: DictConfig) -> dict[str, Any]:
-    """Predict the most likely person on each image; unreadable ones are reported on stderr and left out.
-
-    Args:
-        cfg: the composed `conf/predict.yaml`.
+    """Predict the person on each image of `conf/predict.yaml`; unreadable ones are reported on stderr and left out.
 
     Returns:
         The predictions, as printed with `format=json`, and the images that could not be read.
@@ -50,7 +46,6 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
         UsageError: no such run, no image, or a damaged or refused checkpoint.
         OSError: a file that cannot be written.
     """
-    formats: dict[str, Callable[[Sequence[Prediction]], str]] = {"table": as_table, "csv": as_csv, "json": as_json}
     kinds = {"format": Literal["table", "csv", "json"], "top_k": Count, "batch_size": Count, "threads": Threads | None}
     check_keys(cfg, kinds)
     threads = cfg.threads or os.cpu_count() or 1
@@ -75,7 +70,7 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
             top = [{"person": run.class_names[i], "probability": row[i]} for i in order]
             name = top[0]["person"] if accepted else UNKNOWN
             predictions.append({"file": file, "predicted": name, "top": top})
-    text = formats[cfg.format](predictions)
+    text = {"table": as_table, "csv": as_csv, "json": as_json}[cfg.format](predictions)
     sys.stdout.write(text) if cfg.out is None else write_text(Path(str(cfg.out)).expanduser(), text)
     unknown = sum(prediction["predicted"] == UNKNOWN for prediction in predictions)
     summary = f"{len(predictions):,} images" + f", {unknown:,} of them {UNKNOWN}" * (cfg.fpir is not None)

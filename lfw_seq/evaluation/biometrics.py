@@ -25,14 +25,9 @@ class Det(NamedTuple):
 
 
 def cmc(probabilities: NDArray[Any], truth: Ids) -> Floats:
-    """Cumulative match characteristic (C,): the share of images whose true person is among the top 1, 2, ..., C.
-
-    Equal probabilities are ranked by id, as in argmax.
-    """
-    own = probabilities[np.arange(len(truth)), truth][:, None]  # (N, 1)
-    before = np.arange(probabilities.shape[1]) < truth[:, None]  # (N, C)
-    rank = 1 + ((probabilities > own) | ((probabilities == own) & before)).sum(axis=1)
-    curve: Floats = (rank[:, None] <= np.arange(1, probabilities.shape[1] + 1)).mean(axis=0)
+    """Cumulative match characteristic (C,): share of images with the true person in the top 1 to C; ties by id."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")  # (N, C)
+    curve: Floats = (order == truth[:, None]).cumsum(axis=1).mean(axis=0)
     return curve
 
 
@@ -94,10 +89,9 @@ def reliability(probabilities: NDArray[Any], truth: Ids, bins: int = 15) -> tupl
     confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(index, minlength=bins)
-    weights = confidence, probabilities.argmax(axis=1) == truth
     with np.errstate(invalid="ignore"):
-        mean, accuracy = (np.bincount(index, weight, bins) / count for weight in weights)
-    return count, mean, accuracy
+        mean = np.bincount(index, confidence, bins) / count
+        return count, mean, np.bincount(index, probabilities.argmax(axis=1) == truth, bins) / count
 
 
 def expected_calibration_error(probabilities: NDArray[Any], truth: Ids) -> float:
@@ -114,11 +108,8 @@ def negative_log_likelihood(logits: NDArray[Any], truth: Ids, temperature: float
 
 def fit_temperature(logits: NDArray[Any], truth: Ids) -> float:
     """The temperature in [0.01, 100] with the lowest negative log-likelihood (Guo et al., 2017)."""
-
-    def loss(log_t: float) -> float:
-        return negative_log_likelihood(logits, truth, np.exp(log_t))
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log([0.01, 100]), options={"xatol": 1e-10}).x))
+    search = {"bounds": np.log([0.01, 100]), "options": {"xatol": 1e-10}}
+    return float(np.exp(minimize_scalar(lambda log: negative_log_likelihood(logits, truth, np.exp(log)), **search).x))
 
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:
@@ -141,10 +132,6 @@ def auc(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:
 
 
 def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> tuple[int, int, float]:
-    """Exact McNemar test of two models on the same images.
-
-    Returns:
-        Numbers of images that only the first and only the second got right, and the two-sided p-value.
-    """
+    """Exact McNemar test: numbers of images only the first and only the second got right, and the two-sided p-value."""
     first, second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
     return first, second, float(binomtest(first, first + second).pvalue) if first + second else 1.0

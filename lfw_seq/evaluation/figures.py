@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation.drawing import REFERENCE, WIDTH, plots, short
 
-BINS = [edge / 15 for edge in range(16)]  # of the confidence histogram
 MAX_CURVES = 14  # people in a legend; of more, those with the most images
 MAX_ANNOTATED = 25  # people in a confusion matrix with numbers in its cells
 WHITE_FROM = 0.715  # of the colour map Blues: white text has a contrast of 4.5:1 above, black text below
@@ -25,8 +24,7 @@ RATES: dict[str, Any] = {"xscale": "log", "xlim": (MIN_RATE, 1.05)}
 def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str]) -> Figure:
     """Confusion matrix of predicted and true ids (N,): numbers of images, shaded by share of the true person's."""
     count = len(names)
-    matrix = np.zeros((count, count), dtype=int)
-    np.add.at(matrix, (truth, predicted), 1)
+    matrix = confusion_matrix(truth, predicted, labels=np.arange(count))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(2.1 + 0.42 * count, 22)
     figure, (plot,) = plots(side + 0.26, side)
@@ -75,7 +73,7 @@ def reliability(sets: Mapping[str, NDArray[Any]], truth: bio.Ids) -> Figure:
         text = f"{label}, ECE {bio.expected_calibration_error(probabilities, truth):.3f}"
         (line,) = upper.plot(mean[filled], accuracy[filled], marker="o", label=text)
         style: dict[str, Any] = {"color": line.get_color(), "linestyle": line.get_linestyle()}
-        lower.hist(probabilities.max(axis=1), BINS, histtype="step", **style)
+        lower.hist(probabilities.max(axis=1), (np.arange(16) / 15).tolist(), histtype="step", **style)
     upper.set(title="Reliability", ylabel="accuracy", ylim=(-0.03, 1.03), xlim=(0, 1.02))
     upper.legend(fontsize=9, loc="upper left", title="expected calibration error (ECE)")
     lower.set(xlabel="confidence: the highest probability", ylabel="images")
@@ -148,10 +146,9 @@ def mistakes(
     images: NDArray[Any], probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str], columns: int = 5
 ) -> Figure:
     """Grid of wrongly predicted images with their true and predicted person and the probabilities (N, C) of both."""
-    pairs = zip(probabilities, truth, probabilities.argmax(axis=1), strict=True)
     titles = [
         f"true {short(names[true])} {scores[true]:.2f}\npredicted {short(names[best])} {scores[best]:.2f}"
-        for scores, true, best in pairs
+        for scores, true, best in zip(probabilities, truth, probabilities.argmax(axis=1), strict=True)
     ]
     return faces(images, titles, "Most confident mistakes", columns)
 

@@ -33,7 +33,6 @@ AS_TRAINED = "run"
 LOCAL_KEYS = ("download", "cache_dir")  # of this machine, never AS_TRAINED
 OWN, FACES, OTHER = "evaluation", "evaluation-faces", "evaluation-other"  # the kind of images, and the output folder
 Floats = NDArray[np.float32]
-Strangers = tuple[tuple[str, ...], Floats]  # files, and images (S, H, W[, 3])
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,10 @@ def from_table(cfg: DictConfig, root: Path) -> Predictions:
         scores = np.array(rows, dtype=np.float32).reshape(len(files), len(names))
     if not (len(files) and len(names) > 1 and (scores >= 0).all() and (scores <= 1).all()):
         raise UsageError(f"{root / PREDICTIONS}: expected probabilities of two people or more; run the training again")
-    logits, source = np.log(np.maximum(scores, np.finfo(np.float32).tiny)), f"its own {len(files):,} test images"
-    notes, people = ("The run has no checkpoint: evaluated from predictions.csv alone.",), tuple(names)
-    predictions = Predictions(
-        root, read_result(root) or {}, OWN, source, people, tuple(files), np.array(truth), logits, scores
-    )
-    return replace(predictions, notes=notes)
+    logits, people = np.log(np.maximum(scores, np.finfo(np.float32).tiny)), tuple(names)
+    source, result = f"its own {len(files):,} test images", read_result(root) or {}
+    notes = ("The run has no checkpoint: evaluated from predictions.csv alone.",)
+    return Predictions(root, result, OWN, source, people, tuple(files), np.array(truth), logits, scores, notes=notes)
 
 
 def from_split(cfg: DictConfig, run: TrainedRun) -> Predictions:
@@ -157,7 +154,7 @@ def from_rows(
     run: TrainedRun,
     rows: Tensor,
     truth: Tensor,
-    strangers: Strangers | None,
+    strangers: tuple[tuple[str, ...], Floats] | None,  # files, and images (S, H, W[, 3])
     trained: tuple[Tensor, Tensor] | None = None,
     **fields: Any,
 ) -> Predictions:

@@ -27,7 +27,6 @@ from lfw_seq.runs.record import UNKNOWN
 UNREAD = (0.55, 0.65, 0.8)  # colour of pixels not yet read
 COLOURS, DPI = 64, 72  # of a GIF
 MAX_PEOPLE = 7  # whose probabilities are drawn
-MAX_STOPS = 64
 
 
 class Reading(NamedTuple):
@@ -64,7 +63,7 @@ def read(
     names: Sequence[str],
     face: NDArray[Any],
     threshold: float = 0.0,
-    most: int = MAX_STOPS,
+    most: int = 64,
 ) -> Reading:
     """Predict a face (H, W[, 3]) in [0, 1] after each of its rows, or after `most` of them, evenly spaced."""
     rows = torch.from_numpy(prepare.rows(face[None])).to(next(predictor.parameters()))  # (1, T, F)
@@ -103,15 +102,14 @@ def draw(readings: Sequence[Reading], stops: Sequence[int], dpi: int) -> Iterato
 
 def lay_out(reading: Reading, seen: Axes, strong: Axes, people: Axes, gates: Axes) -> Callable[[int], list[Artist]]:
     """Draw axes and legends; the function returned sets face, saliency, curves and title to a number of rows."""
-    moving: dict[str, Any] = {"animated": True}
-    face = seen.imshow(reading.face, **moving)
-    strength = strong.imshow(reading.saliency, vmin=0, vmax=reading.saliency.max(), cmap="magma", **moving)
+    face = seen.imshow(reading.face, animated=True)
+    strength = strong.imshow(reading.saliency, vmin=0, vmax=reading.saliency.max(), cmap="magma", animated=True)
     for plot, label in ((seen, "read"), (strong, "saliency")):
         plot.set(xticks=[], yticks=[], xlabel=label)
     likely = np.argsort(-reading.probabilities.max(axis=0), kind="stable")[:MAX_PEOPLE]
     curves = [(people, short(reading.names[who]), reading.stops, reading.probabilities[:, who]) for who in likely]
     curves += [(gates, gate, x, mean) for gate, (x, mean) in reading.gates.items()]
-    lines = [(plot.plot([], label=label, **moving)[0], x, y) for plot, label, x, y in curves]
+    lines = [(plot.plot([], label=label, animated=True)[0], x, y) for plot, label, x, y in curves]
     if reading.threshold > 0:
         people.axhline(reading.threshold, label=f"{UNKNOWN} below", **REFERENCE)
     for plot in (people, gates):
@@ -120,7 +118,7 @@ def lay_out(reading: Reading, seen: Axes, strong: Axes, people: Axes, gates: Axe
     people.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     gates.set_title("mean of the gates" if reading.gates else "no gates: not an LSTM", fontsize=10)
     gates.legend(fontsize=7, loc="lower right") if reading.gates else gates.set_axis_off()
-    caption = people.set_title("", fontsize=10, **moving)
+    caption = people.set_title("", fontsize=10, animated=True)
 
     def update(rows: int) -> list[Artist]:
         face.set_data(np.where(reading.row[:, :, None] < rows, reading.face, UNREAD))
@@ -139,6 +137,5 @@ def animate(readings: Sequence[Reading]) -> bytes:
     drawn = draw(readings, [stops[len(stops) // 2], *stops], DPI)  # one at a time: all would take 20 MB
     colours = Image.fromarray(next(drawn)).quantize(COLOURS)  # a half-read face has the colours of all frames
     start, *frames = (Image.fromarray(frame).quantize(palette=colours, dither=Image.Dither.NONE) for frame in drawn)
-    times = [120] * len(frames) + [3000]  # milliseconds
-    start.save(file, "GIF", save_all=True, append_images=frames, duration=times, loop=0)
+    start.save(file, "GIF", save_all=True, append_images=frames, duration=[120] * len(frames) + [3000], loop=0)  # ms
     return file.getvalue()

@@ -4,7 +4,7 @@ Shape legend: N images, T steps, F features a step, D features a step of a layer
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ MAX_IMAGES = 1000  # evenly spaced, of more
 CHUNK = 32  # images per batch: no more memory than a training step
 
 
+@torch.no_grad()
 def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points: int = 25) -> ByStep:
     """Accuracy after each of some numbers of steps; empty for a net without `accepts_fewer_rows`.
 
@@ -35,11 +36,9 @@ def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points:
         return {}
     every = -(-len(rows) // MAX_IMAGES)
     stops = np.unique(np.linspace(1, rows.shape[1], points + 1).round().astype(int)[1:]).tolist()
-    with torch.no_grad():
-        rows, labels = predictor.prepare(rows[::every]), labels[::every]
-        parts = rows.split(CHUNK)
-        predicted = {s: torch.cat([predictor.logits(part[:, :s]).argmax(dim=1) for part in parts]) for s in stops}
-        return {stop: (ids == labels).float().mean().item() for stop, ids in predicted.items()}
+    parts, labels = predictor.prepare(rows[::every]).split(CHUNK), labels[::every]
+    predicted = {s: torch.cat([predictor.logits(part[:, :s]).argmax(dim=1) for part in parts]) for s in stops}
+    return {stop: (ids == labels).float().mean().item() for stop, ids in predicted.items()}
 
 
 @torch.no_grad()
@@ -87,12 +86,11 @@ def record_inputs(net: nn.Module, kind: type[M], rows: Tensor) -> tuple[Tensor, 
     def keep(module: M, arguments: tuple[Any, ...]) -> None:
         inputs.setdefault(module, arguments[0])
 
-    hooks = [module.register_forward_pre_hook(keep) for module in net.modules() if isinstance(module, kind)]
-    try:
+    with ExitStack() as hooks:  # removed at the end
+        for module in net.modules():
+            if isinstance(module, kind):
+                hooks.enter_context(module.register_forward_pre_hook(keep))
         return net(rows), inputs
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager

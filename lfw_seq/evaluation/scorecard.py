@@ -132,9 +132,8 @@ def compare(first: Predictions, second: Predictions) -> dict[str, Any]:
     right = ours == first.truth, theirs == first.truth
     only_first, only_second, p_value = bio.mcnemar(*right)
     which = np.select(right, ["run", "against"], "neither")
-    labels = names[first.truth], names[ours], names[theirs]
     table = pd.DataFrame(
-        dict(zip(("file", "true", "run", "against", "right"), (first.files, *labels, which), strict=True))
+        {"file": first.files, "true": names[first.truth], "run": names[ours], "against": names[theirs], "right": which}
     )
     return {
         "against": str(second.folder),
@@ -152,13 +151,13 @@ def csv_tables(predictions: Predictions, card: dict[str, Any]) -> dict[str, pd.D
     """The tables of an evaluation by name, except its predictions; empty ones are left out."""
     scores, truth, names = predictions.probabilities, predictions.truth, list(predictions.names)
     matrix = confusion_matrix(truth, scores.argmax(axis=1), labels=np.arange(len(names)))
-    bins = zip(("images", "confidence", "accuracy"), bio.reliability(scores, truth), strict=True)
+    bins = ("images", "confidence", "accuracy")
     tables = {
         "confusion": pd.DataFrame(matrix, pd.Index(names, name="true"), names).reset_index(),
         "people": pd.DataFrame(card["people"]),
         "cmc": pd.DataFrame(enumerate(bio.cmc(scores, truth), 1), columns=["rank", "share"]),
         "det": pd.DataFrame(bio.det(*bio.verification_scores(scores, truth))._asdict()),
-        "reliability": pd.DataFrame(dict(bins)),
+        "reliability": pd.DataFrame(dict(zip(bins, bio.reliability(scores, truth), strict=True))),
         "steps": pd.DataFrame(predictions.by_step.items(), columns=["steps", "accuracy"]),
         "open_set": pd.DataFrame((card["open_set"] or {}).get("points")),
         "comparison": pd.DataFrame(card.get("comparison", {}).get("differing")),

@@ -118,15 +118,13 @@ def mistakes(predictions: Predictions, most: int, photos: bool) -> Section:
         return Section(heading, ["None."])
     scores, true, best = scores[listed], true[listed], scores[listed].argmax(axis=1)
     names = [printable(name) for name in predictions.names]
-    columns = {
-        "true person": [names[person] for person in true],
-        "its probability": map("{:.3f}".format, scores[range(len(listed)), true]),
-        "predicted": [names[person] for person in best],
-        "probability": map("{:.3f}".format, scores.max(axis=1)),
-        "image": [predictions.files[index] for index in listed],
-    }
-    frame = pd.DataFrame({name: list(cells) for name, cells in columns.items()})
-    if not photos or predictions.images is None:
-        return Section(heading, tables=[Table(frame)])
-    drawn = figures.mistakes(predictions.images[listed], scores, true, names, PHOTOS_PER_ROW)
-    return Section(heading, [], [Table(frame)], [picture(drawn)])
+    columns = ["true person", "its probability", "predicted", "probability", "image"]
+    rows = [
+        (names[own], f"{row[own]:.3f}", names[top], f"{row[top]:.3f}", predictions.files[index])
+        for row, own, top, index in zip(scores, true, best, listed, strict=True)
+    ]
+    tables, images = [Table(pd.DataFrame(rows, columns=columns))], predictions.images
+    if not photos or images is None:
+        return Section(heading, tables=tables)
+    drawn = figures.mistakes(images[listed], scores, true, names, PHOTOS_PER_ROW)
+    return Section(heading, tables=tables, figures=[picture(drawn)])

@@ -44,7 +44,8 @@ def changed(result: Mapping[str, Any]) -> dict[str, str]:
 
     Seeds and keys without effect on the results are left out; empty where the present configs cannot be composed so.
     """
-    command = "baselines" if "baseline" in result["config"] else "train"
+    config = flat(result["config"])
+    command = "baselines" if "baseline" in config else "train"
     choices = {group: name for group, name in result["choices"].items() if _is_choice(group, name)}
     GlobalHydra.instance().clear()
     try:
@@ -52,23 +53,18 @@ def changed(result: Mapping[str, Any]) -> dict[str, str]:
             words = [f"{group}={name}" for group, name in choices.items() if group == "experiment"]
             usual = compose(command, words, return_hydra_config=True).hydra.runtime.choices
             words += [f"{group}={name}" for group, name in choices.items() if usual.get(group) != name]
-            seeds = [f"{seed}={show(value)}" for seed, value in flat(result["config"]).items() if seed in SEEDS]
+            seeds = [f"{seed}={show(value)}" for seed, value in config.items() if seed in SEEDS]
             composed = OmegaConf.merge(compose(command, [*words, *seeds]), {"run_dir": "."})
     except HydraException:
         return {}
     defaults: Any = OmegaConf.to_container(composed, resolve=True)
     before = {key: show(value) for key, value in flat(defaults).items()}
-    now = {
-        key: show(value) for key, value in flat(result["config"]).items() if not is_under(key, (*SEEDS, *NO_SETTINGS))
-    }
+    now = {key: show(value) for key, value in config.items() if not is_under(key, (*SEEDS, *NO_SETTINGS))}
     chosen = dict(word.split("=", 1) for word in words)
     return chosen | {key: value for key, value in now.items() if before.get(key) != value}
 
 
 def _is_choice(group: str, name: object) -> bool:
     """Whether a choice names one of our config files, and is shown."""
-    return (
-        group not in NO_CHOICES
-        and all(re.fullmatch(r"\w+", str(part)) for part in (group, name))
-        and (CONF / group / f"{name}.yaml").is_file()
-    )
+    path = f"{group}/{name}"
+    return group not in NO_CHOICES and bool(re.fullmatch(r"\w+/\w+", path)) and (CONF / f"{path}.yaml").is_file()

@@ -73,21 +73,13 @@ def people_states(run: TrainedRun, rows: Tensor, ids: NDArray[np.int64]) -> Peop
 
 
 class Threshold(NamedTuple):
-    """A threshold that `evaluate` set.
+    """A threshold that `evaluate` set, with its error rates on the test images of known people."""
 
-    Attributes:
-        score: PROBABILITY or STATE.
-        value: the score below which a person is unknown; -inf accepts all.
-        missed: the share of the test images of known people that are rejected or named wrongly (FNIR).
-        turned_away: the share of them that are rejected.
-        people: for the score STATE.
-    """
-
-    score: str = PROBABILITY
-    value: float = -math.inf
-    missed: float = 0.0
-    turned_away: float = 0.0
-    people: PeopleStates | None = None
+    score: str = PROBABILITY  # or STATE
+    value: float = -math.inf  # below it a person is unknown; -inf accepts all
+    missed: float = 0.0  # share rejected or named wrongly (FNIR)
+    turned_away: float = 0.0  # share rejected
+    people: PeopleStates | None = None  # for STATE
 
     def scores(self, run: TrainedRun, images: NDArray[np.float32], probabilities: NDArray[np.float32]) -> Floats:
         """Scores (N,) of images (N, H, W[, 3]) in [0, 1] with probabilities (N, C)."""

@@ -3,4 +3,6 @@
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-CONF = next(root / "conf" for root in (PACKAGE, PACKAGE.parent) if (root / "conf").is_dir())  # installed, or a checkout
+CONF = next(
+    root / "conf" for root in (PACKAGE, PACKAGE.parent) if (root / "conf").is_dir()
+)  # of a wheel, or a checkout

@@ -1,4 +1,4 @@
-"""`python -m lfw_seq` or `lfw-seq`: list the commands, or start one, as in `lfw-seq train model=gru`."""
+"""`python -m lfw_seq` or `lfw-seq`: list the commands, or run one, as in `lfw-seq train model=gru`."""
 
 import difflib
 import os
@@ -10,15 +10,15 @@ from contextlib import nullcontext, redirect_stderr
 from lfw_seq import PACKAGE
 
 COMMANDS = ("train", "evaluate", "predict", "export", "report", "baselines", "benchmark", "demo")
-COMPLETION = {"-sc", "--shell_completion", "--shell-completion"}  # of Hydra: `eval "$(lfw-seq -sc install=bash)"`
+COMPLETION = {"-sc", "--shell_completion", "--shell-completion"}  # Hydra's flags: `eval "$(lfw-seq -sc install=bash)"`
 
 
 def main() -> None:
-    """The command."""
+    """List the commands, or run the one in the first argument."""
     if COMPLETION & set(sys.argv):
         complete()
     elif len(sys.argv) == 1 or sys.argv[1] in ("-h", "--help"):
-        print("Commands of lfw-seq; each takes key=value and explains itself with --help\n")
+        print("Commands of lfw-seq; each takes key=value arguments and has --help\n")
         print("\n".join(f"  {usage:<34} {summary}" for usage, summary in map(describe, COMMANDS)))
     elif (name := sys.argv.pop(1)) in COMMANDS:
         runpy.run_module(f"lfw_seq.{name}", run_name="__main__", alter_sys=True)  # as `python -m` does
@@ -29,20 +29,20 @@ def main() -> None:
 
 
 def describe(name: str) -> tuple[str, str]:
-    """A command's words and what it does, by the first line of its file, which is not imported."""
+    """Usage and summary of a command, parsed from the first line of its file, which is not imported."""
     with (PACKAGE / f"{name}.py").open(encoding="utf-8") as file:
         first = file.readline()
-    found = re.match(rf'"""`python -m lfw_seq\.({name}\b[^`]*)`: (.*?)\.?(?:"""|\. |$)', first)
-    assert found, f"{name}.py: its first line does not describe the command"
-    return found[1], found[2]
+    match = re.match(rf'"""`python -m lfw_seq\.({name}\b[^`]*)`: (.*?)\.?(?:"""|\. |$)', first)
+    assert match, f"{name}.py: its first line does not describe the command"
+    return match[1], match[2]
 
 
 def complete() -> None:
-    """Install or answer Hydra's completion of a shell, which gets to see the line without the command's name."""
+    """Install Hydra's shell completion, or run it on the line without the command's name."""
     app, name, rest = re.findall(r"^\s*(\S*)\s*(\S*)(.*)", os.environ.get("COMP_LINE", ""))[0]
     os.environ["COMP_LINE"] = f"{app}{rest}"
-    sys.argv[1:] = [word for word in sys.argv[1:] if word not in COMMANDS]
-    querying = any(word.startswith("query=") for word in sys.argv)
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in COMMANDS]
+    querying = any(argument.startswith("query=") for argument in sys.argv)
     if querying and not rest:  # the name itself is being typed
         print("\n".join(command for command in COMMANDS if command.startswith(name)))
         return

@@ -1,4 +1,4 @@
-"""What is typed on the command line, and Hydra's composition of it: quoting, `--help`, and its errors in one line."""
+"""Command-line arguments for Hydra: quoting of paths, `--help`, and Hydra's errors in one line."""
 
 import difflib
 import os
@@ -16,12 +16,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lfw_seq import CONF
 
-# Keys that hold a path: one may have spaces, commas, brackets or letters that Hydra's grammar has no place for.
+# Keys whose value is a path, which may have spaces, commas, brackets or letters that Hydra's grammar does not allow.
 PATHS = {"run", "against", "sweep", "faces", "images", "image", "out", "data.root", "data.data_home", "ckpt_path"}
 PATHS |= {"hydra.run.dir", "hydra.sweep.dir"}
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-# Hydra's own, and the values they may have; it would answer a wrong one with its usage, in many lines.
+# Hydra's flags and their valid values; for a wrong one Hydra itself prints its usage, in many lines.
 FLAGS: dict[str, tuple[str, ...] | None] = {"-c": CFG, "--cfg": CFG, "-i": INFO, "--info": INFO}
 FLAGS |= dict.fromkeys(["-h", "--help", "--hydra-help", "--version", "-r", "--run", "-m", "--multirun", "--resolve"])
 FLAGS |= dict.fromkeys(["-p", "--package", "-cn", "--config-name", "-cd", "--config-dir", "-cp", "--config-path"])
@@ -29,56 +29,56 @@ FLAGS |= dict.fromkeys(["-sc", "--shell-completion", "--shell_completion"])
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # of launchers
 EXTRAS |= {"optuna": "optuna", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}  # of modules
 EXTRAS |= {"wandb": "wandb", "mlflow": "mlflow", "gradio": "demo"}
-OTHER_CONFIGS = ("-cd", "--config-dir", "hydra.searchpath")  # which may have groups and keys of their own
-MORE_HELP = "--cfg job prints every key with the choices that were typed; --hydra-help shows Hydra's own words."
+OTHER_CONFIGS = ("-cd", "--config-dir", "hydra.searchpath")  # these may add groups and keys
+MORE_HELP = "--cfg job prints every key of the composed config; --hydra-help shows Hydra's own help."
 
 
 def typed(key: str) -> list[str]:
-    """The words key=value that the user typed for a key or for what is below it; in a sweep, this job's."""
-    words = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
-    bare = [str(word).lstrip("+") for word in words]
-    return [word for word in bare if word.startswith((f"{key}.", f"{key}=", f"{key}@"))]
+    """The overrides key=value that the user typed for a key or for keys below it; in a sweep, this job's."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else sys.argv[1:]
+    bare = [str(override).lstrip("+") for override in overrides]
+    return [override for override in bare if override.startswith((f"{key}.", f"{key}=", f"{key}@"))]
 
 
-def ordered(words: list[str]) -> list[str]:
-    """The words of a command line with `-m` first, as Hydra wants none between those that have no dash.
+def ordered(arguments: list[str]) -> list[str]:
+    """Sort the arguments of a command, `-m` first: Hydra accepts no flag between overrides.
 
     Raises:
-        ValueError: a flag is none of Hydra's, or has no such value; a key that is added with + stands below none.
+        ValueError: a flag that Hydra lacks, an invalid value of a flag, or a key added with + below no known key.
     """
-    for flag, _, value in (word.partition("=") for word in words if word.startswith("-")):
+    for flag, _, value in (argument.partition("=") for argument in arguments if argument.startswith("-")):
         if flag not in FLAGS:
             raise ValueError(f"{flag}: no such flag; expected key=value, or one of {', '.join(FLAGS)}")
         if value and (values := FLAGS[flag]) and value not in values:
             raise ValueError(f"{flag}={value}: expected one of {', '.join(values)}")
-    others = any(word.startswith(OTHER_CONFIGS) for word in words)
-    for key in (added[1] for word in words if not others and (added := re.match(r"\++(\w+)[.=]", word))):
+    others = any(argument.startswith(OTHER_CONFIGS) for argument in arguments)
+    for key in (added[1] for argument in arguments if not others and (added := re.match(r"\++(\w+)[.=]", argument))):
         if key != "hydra" and not (CONF / key).is_dir() and key not in _keys(besides=key):  # nothing would read it
             raise ValueError(_no_such_key(key))
-    return sorted(words, key=lambda word: word not in ("-m", "--multirun"))
+    return sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
 
 
 def path_exists(path: str | Path) -> bool:
-    """Whether there is such a path; False for what cannot be one, as too long a name."""
+    """Whether a path exists; False for an invalid path, as too long a name."""
     return os.path.exists(path)  # noqa: PTH110  # Path.exists raises
 
 
-def quoted(word: str) -> str:
-    """A word of the command line, quoted for Hydra when it is a path; a list of paths stays one, for a sweep."""
-    key, _, path = word.partition("=")
+def quoted(override: str) -> str:
+    """Quote an override for Hydra when its value is a path; leave a list of paths, which is a sweep."""
+    key, _, path = override.partition("=")
     if key not in PATHS or path in ("", "null") or path[0] in "'\"":
-        return word
+        return override
     if path.startswith("~"):
         path = str(Path(path).expanduser())
-    if key.startswith("hydra."):  # workers of a launcher may stand elsewhere
+    if key.startswith("hydra."):  # a launcher's workers may have another working directory
         path = str(Path(path).absolute())
     if not path_exists(path) and ("," in path or path[0] == "["):
-        return word
+        return override
     return "{}='{}'".format(key, path.replace("'", r"\'"))
 
 
 def help_text() -> str:
-    """This command's file of keys with its comments, and the choices of its groups; nothing is composed or imported."""
+    """Format this command's config file with its comments and the choices of its groups; nothing is composed."""
     root, name = _config()
     text = (root / f"{name}.yaml").read_text(encoding="utf-8")
     examples = "".join(text.splitlines(keepends=True)[:2])
@@ -88,15 +88,15 @@ def help_text() -> str:
         if "hydra" in group:
             continue
         names = sorted(path.stem for path in (root / group).glob("*.yaml") if path.stem != "base")
-        word = "null" if chosen is None else str(chosen).replace("'", "")
-        groups.append(f"{f'{group}: {word}':<18} # {', '.join(names)}\n")
+        choice = "null" if chosen is None else str(chosen).replace("'", "")
+        groups.append(f"{f'{group}: {choice}':<18} # {', '.join(names)}\n")
     keys = re.sub(r"^(defaults|hydra):.*\n(?: .*\n)+\n*", "", text.removeprefix(examples), flags=re.MULTILINE)
     purpose = (sys.modules["__main__"].__doc__ or name).splitlines()[0]
     return f"{purpose}\n\n{examples.replace('# ', '  ')}\n{''.join(groups)}\n{keys.strip()}\n\n{MORE_HELP}"
 
 
 def describe_config_error(error: Exception) -> str:
-    """What Hydra found wrong with a config, in one line that names the key."""
+    """Format Hydra's error about a config in one line, with the key."""
     text = str(error) or str(error.__cause__ or type(error).__name__)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
@@ -126,16 +126,16 @@ def _no_such_key(key: str) -> str:
 
 
 def _config() -> tuple[Path, str]:
-    """The folder of this command's config, and its name; a command may have a folder of its own."""
+    """Folder and name of this command's config; some commands have their own folder."""
     name = Path(sys.argv[0]).stem
     return (CONF / name if (CONF / name / f"{name}.yaml").is_file() else CONF), name
 
 
 def _keys(besides: str) -> list[str]:
-    """Every key of this command's configuration with the choices that were typed, dotted.
+    """All dotted keys of this command's config, composed with the choices typed.
 
     Args:
-        besides: a word's key that is no part of it.
+        besides: key of an override to leave out.
     """
 
     def walk(node: DictConfig, prefix: str) -> list[str]:
@@ -148,8 +148,12 @@ def _keys(besides: str) -> list[str]:
         return keys
 
     root, name = _config()
-    words = [word for word in sys.argv[1:] if re.fullmatch(r"\w+=\w+", word) and word.split("=")[0] != besides]
-    for chosen in (words, []):
+    arguments = [
+        argument
+        for argument in sys.argv[1:]
+        if re.fullmatch(r"\w+=\w+", argument) and argument.split("=")[0] != besides
+    ]
+    for chosen in (arguments, []):
         with suppress(HydraException, OmegaConfBaseException):
             GlobalHydra.instance().clear()
             with initialize_config_dir(str(root), version_base="1.3"):

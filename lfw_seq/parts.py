@@ -1,4 +1,4 @@
-"""Objects from nodes of the config, each argument checked against the signature of what it is for."""
+"""Build objects from config nodes, each argument checked against the signature it is passed to."""
 
 import inspect
 import math
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import UsageError, as_typed, configuring
 
-LONGEST = 10_000  # of a list or a text
+LONGEST = 10_000  # length of a list or a text
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 WORDS |= {type(None): "null", Callable: "a _target_ and its arguments"}
 WORDS |= {Mapping: "keys below it; --cfg job prints them"}
@@ -20,13 +20,13 @@ WORDS |= {Mapping: "keys below it; --cfg job prints them"}
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of a number, as part of its type.
+    """Bounds of a number, as part of its type.
 
     Attributes:
-        low: the least value.
-        high: the largest.
-        closed: which of them is a value itself: "both", "left", "right" or "neither".
-        odd: whether only odd numbers are.
+        low: lower bound.
+        high: upper bound.
+        closed: which bounds are included: "both", "left", "right" or "neither".
+        odd: whether only odd numbers are allowed.
     """
 
     low: float
@@ -34,8 +34,8 @@ class Bounds:
     closed: str = "both"
     odd: bool = False
 
-    def hold(self, value: float) -> bool:
-        """Whether a number is inside."""
+    def contain(self, value: float) -> bool:
+        """Whether a number is within the bounds."""
         above = value >= self.low if self.closed in ("both", "left") else value > self.low
         below = value <= self.high if self.closed in ("both", "right") else value < self.high
         return above and below and not (self.odd and value % 2 == 0)
@@ -53,23 +53,23 @@ Seed = Annotated[int, Bounds(0, 2**32 - 1)]
 Threads = Annotated[int, Bounds(1, 1024)]
 Units = Annotated[int, Bounds(1, 2**16)]  # of a layer
 Layers = Annotated[int, Bounds(1, 1000)]
-Share = Annotated[float, Bounds(0, 1, "left")]  # as of dropout: never all
-Part = Annotated[float, Bounds(0, 1, "neither")]  # as of a split: something on both sides
+Share = Annotated[float, Bounds(0, 1, "left")]  # [0, 1), as for dropout
+Part = Annotated[float, Bounds(0, 1, "neither")]  # (0, 1), as for a split into two nonempty sets
 Positive = Annotated[float, Bounds(0, closed="right")]
 NotNegative = Annotated[float, Bounds(0)]
 
 
-def build_part(key: str, node: Any, kind: type = object, **given: Any) -> Any:
+def build_part(key: str, node: Any, kind: type = object, **extra: Any) -> Any:
     """Instantiate a node of the config.
 
     Args:
         key: of the node.
         node: `_target_` and its arguments.
-        kind: what it must give.
-        given: arguments that are not from the config.
+        kind: required type of the result.
+        extra: arguments that are not from the config.
 
     Raises:
-        UsageError: for whatever fails; it names the key and the value.
+        UsageError: for any failure, with the key and the value.
     """
     with configuring(key):
         if not isinstance(node, Mapping) or "_target_" not in node:
@@ -77,42 +77,41 @@ def build_part(key: str, node: Any, kind: type = object, **given: Any) -> Any:
         plain = to_plain(node)
         if not isinstance(target := plain["_target_"], str):
             raise UsageError(f"{key}._target_={as_typed(target)}: expected a class")
-        check_arguments(key, get_object(target), plain, given)
-        part = instantiate(plain, **given, _convert_="all")
+        check_arguments(key, get_object(target), plain, extra)
+        part = instantiate(plain, **extra, _convert_="all")
         if not isinstance(part, kind):
-            found = type(part).__name__
-            raise UsageError(f"{key}._target_={target}: expected a {kind.__name__}, not a {found}")
+            raise UsageError(f"{key}._target_={target}: expected a {kind.__name__}, not a {type(part).__name__}")
         return part
 
 
 def to_plain(node: Any) -> Any:
-    """A config node as dicts, lists and primitives."""
+    """Convert a config node to dicts, lists and primitives, with interpolations resolved."""
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
 
 
-def check_arguments(key: str, function: Any, node: Mapping[str, Any], given: Collection[str] = ()) -> None:
-    """Check a node's arguments, and those of nodes in it, against signatures, as far as these are known.
+def check_arguments(key: str, function: Any, node: Mapping[str, Any], extra: Collection[str] = ()) -> None:
+    """Check the arguments of a node and of nested nodes against signatures, where these are known.
 
     Args:
         key: of the node, for messages.
-        function: what takes them, a class or a function.
+        function: the class or function that is called with them.
         node: the arguments by name; names that begin with `_` are Hydra's.
-        given: names of other arguments, which the node may not have.
+        extra: names of arguments that the caller adds, which the node may not have.
 
     Raises:
-        UsageError: names a key that is no argument, or a value of another type.
+        UsageError: a key that is no argument, or a value of another type.
     """
     try:
         known = inspect.signature(function).parameters
         hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
-    except (TypeError, ValueError, NameError):  # written in C, or with names of its own
+    except (TypeError, ValueError, NameError):  # written in C, or annotated with unresolvable names
         return
     takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in known.values())
     for name, value in node.items():
         if name.startswith("_"):
             continue
-        if name in given or not (name in known or takes_any):
-            names = ", ".join(name for name in known if name not in given and name != "self") or "none"
+        if name in extra or not (name in known or takes_any):
+            names = ", ".join(name for name in known if name not in extra and name != "self") or "none"
             taker = getattr(function, "__name__", function)
             raise UsageError(f"{key}.{name}={as_typed(value)}: {taker} takes no such key; expected one of {names}")
         if isinstance(value, Mapping) and "_target_" in value:
@@ -122,26 +121,26 @@ def check_arguments(key: str, function: Any, node: Mapping[str, Any], given: Col
 
 
 def check_value(key: str, value: object, kind: Any) -> None:
-    """Raise UsageError, which names the key, unless a plain value has a type; its bounds are part of it."""
+    """Raise UsageError with the key unless a plain value is of a type, bounds included."""
     if not fits(value, kind):
         raise UsageError(f"{key}={as_typed(value)}: expected {in_words(kind)}")
 
 
 def check_keys(cfg: DictConfig, kinds: Mapping[str, Any]) -> None:
-    """Raise UsageError for the first key of a command, dotted, whose value has not its type; missing ones are null."""
+    """Raise UsageError for the first dotted key whose value is not of its type; a missing value is null."""
     for key, kind in kinds.items():
         check_value(key, to_plain(OmegaConf.select(cfg, key)), kind)
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a plain value has a type, all of its parts and its bounds included."""
+    """Whether a plain value is of a type, its elements and bounds included."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any or isinstance(kind, TypeVar):
         return True
     if origin is Callable:
         return callable(value)
     if origin is Annotated:
-        return fits(value, parts[0]) and parts[1].hold(value)
+        return fits(value, parts[0]) and parts[1].contain(value)
     if origin in (Union, types.UnionType):
         return any(fits(value, part) for part in parts)
     if origin is Literal:
@@ -167,7 +166,7 @@ def fits(value: object, kind: Any) -> bool:
 
 
 def in_words(kind: Any) -> str:
-    """A type as a user may read it."""
+    """Describe a type for an error message."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(in_words, parts)))

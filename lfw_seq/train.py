@@ -1,4 +1,4 @@
-"""`python -m lfw_seq.train`: train a net on faces, test it once, and leave a run folder. Read top to bottom."""
+"""`python -m lfw_seq.train`: train a net on faces, test it once, and write a run folder. Read top to bottom."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @hydra.main(config_path=str(cli.CONF), config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    """The command; returns the best validation value of `monitor` for Hydra's sweepers, NaN without validation."""
+    """Run the command; returns the best validation value of `monitor` for Hydra's sweepers, NaN without validation."""
     return jobs.run(train, cfg)
 
 
@@ -31,10 +31,10 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         cfg: the composed `conf/train.yaml`.
 
     Returns:
-        What result.json holds; nothing in the processes that help the first one under `trainer=ddp`.
+        The content of result.json; empty under `trainer=ddp` in all processes but rank 0.
 
     Raises:
-        UsageError: a value, a file or a folder that the user has to correct.
+        UsageError: a value, a file or a folder that the user must correct.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(cfg.threads))  # read when NumPy's libraries and torch are imported
     from lfw_seq.data.module import build as build_data
@@ -47,10 +47,10 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     fit.warn_of_overridden_model()
     cfg = fit.available_data(cfg)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
-    helps = fit.helps_another(cfg)
-    with nullcontext() if helps else runs.claimed(folder, experiment):
+    secondary = fit.is_secondary_process(cfg)
+    with nullcontext() if secondary else runs.claimed(folder, experiment):
         with cli.configuring():
-            cfg = fit.draw_seed(cfg, folder, helps)
+            cfg = fit.draw_seed(cfg, folder, secondary)
             fit.prepare_process(cfg.threads, cfg.seed)
             cfg, trial = draw_trial(cfg)
             data = build_data(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
@@ -58,19 +58,19 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             cfg = build.choose_precision(cfg, data)
             classifier = build.build_classifier(cfg, data)
             fit.check_monitors(cfg, classifier)
-            begun, epochs_before = core.start_checkpoint(cfg, folder, classifier)
+            checkpoint, epochs_before = core.start_checkpoint(cfg, folder, classifier)
             trainer = build.build_trainer(cfg, epochs_before, [trial] if trial else ())
         log.info("%s", describe(data, classifier.predictor.net))
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
-        if not helps:
+        if not secondary:
             runs.save_config(cfg, folder, record.overrides())
         if cfg.train:
             with fit.misconfigured():
-                trainer.fit(classifier, data, ckpt_path=begun, weights_only=True)
-        if helps:
+                trainer.fit(classifier, data, ckpt_path=checkpoint, weights_only=True)
+        if secondary:
             return {}
-        best_epoch = core.restore_best(trainer, classifier, None if cfg.train else begun)
+        best_epoch = core.restore_best(trainer, classifier, None if cfg.train else checkpoint)
         classifier.trained_epochs = trainer.current_epoch
         tester = build.build_tester(cfg, trainer)
         if cfg.data.val_from != "none":
@@ -96,7 +96,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 
 
 def draw_trial(cfg: DictConfig) -> tuple[DictConfig, Any]:
-    """The config with the values that this job of a search draws, and its trial; None outside a search."""
+    """Draw this job's values of a search; returns the config with them and the trial, None outside a search."""
     if cfg.search is None and cfg.trial is None:
         return cfg, None
     if not isinstance(cfg.search, DictConfig):

@@ -127,10 +127,10 @@ def deflated(path: Path) -> None:
             archive.writestr(name, content)
 
 
-def test_packed_entries_are_refused(crafted: Callable[..., Path]) -> None:
+def test_compressed_entries_are_refused(crafted: Callable[..., Path]) -> None:
     folder = crafted()
     deflated(folder / "checkpoints" / "best.ckpt")
-    with pytest.raises(UsageError, match="its entries are packed"):
+    with pytest.raises(UsageError, match="its entries are compressed"):
         load_run(folder)
 
 

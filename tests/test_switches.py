@@ -156,11 +156,11 @@ def test_a_seed_is_drawn_recorded_and_kept_by_a_resumed_run(config: Compose, tmp
     assert drawn["config"]["tags"] == ["mine"]
     typed = train(config(*SMALL, f"seed={seed}", f"run_dir={tmp_path / 'typed'}"))
     assert typed["metrics"] == drawn["metrics"]
-    assert draw_seed(config("seed=null"), tmp_path / "other", helps=False).seed != seed
+    assert draw_seed(config("seed=null"), tmp_path / "other", secondary=False).seed != seed
     (tmp_path / "run" / "result.json").unlink()  # as if it had been killed at its end
     assert train(config(*SMALL, "seed=null"))["config"]["seed"] == seed
     with pytest.raises(UsageError, match=r"seed=null: .*give a number"):
-        draw_seed(config("seed=null"), tmp_path / "new", helps=True)
+        draw_seed(config("seed=null"), tmp_path / "new", secondary=True)
 
 
 def test_progress_takes_one_row_of_80_columns_with_its_numbers(

@@ -1,1 +1,1 @@
-"""Run folders: their files, and the way back from a checkpoint."""
+"""Run folders: their files, and loading and exporting their predictors."""

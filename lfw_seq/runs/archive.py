@@ -1,6 +1,6 @@
-"""Checkpoint files opened with suspicion: tensors and plain values only, no more of them than the file is long.
+"""Load untrusted checkpoint files: tensors and plain values only, no larger than the file.
 
-Objects of our classes are built from plain values that a file holds: nothing the file names is imported or called.
+Objects of our classes are built from plain values in the file; nothing else that it names is imported or called.
 """
 
 import importlib
@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from lfw_seq.cli import UsageError
 from lfw_seq.parts import fits, in_words
 
-METADATA = "lfw_seq"  # the key of a checkpoint
+METADATA = "lfw_seq"  # key in a checkpoint
 FORMAT = 2
-MOST_PICKLE = 2**25  # bytes of all that is no tensor
+MOST_PICKLE = 2**25  # bytes of everything but tensors
 MOST_NODES = 100_000  # values in it
 ALLOWED = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
 
 
 def open_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, nothing of it executed; the state is whole, contiguous and no larger than the file.
+    """Load a checkpoint without executing any of it; its tensors are contiguous and no larger than the file.
 
     Raises:
         UsageError: the file is damaged, no checkpoint, or holds anything but tensors and plain values.
@@ -40,12 +40,12 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except UsageError:
         raise
-    except Exception as error:  # a damaged file fails in whatever way its bytes lead to
+    except Exception as error:  # a damaged file can raise anything
         raise UsageError(
             f"{path}: damaged, or not a checkpoint ({type(error).__name__}); train the run again, or copy it whole"
         ) from error
-    proper = isinstance(checkpoint, dict) and isinstance(checkpoint.get("state_dict"), dict)
-    epoch = checkpoint.get("epoch") if proper else None
+    valid = isinstance(checkpoint, dict) and isinstance(checkpoint.get("state_dict"), dict)
+    epoch = checkpoint.get("epoch") if valid else None
     if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 <= epoch < 2**31:
         raise UsageError(f"{path}: a checkpoint of another project; expected one written by lfw_seq.train")
     _check_size(path, checkpoint)
@@ -53,10 +53,10 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse packed or overlapping entries, wrong checksums, and names of anything but tensors."""
+    """Refuse compressed or overlapping entries, wrong checksums, and pickled globals other than tensors'."""
     entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise UsageError(f"{path}: refused, its entries are packed; expected a checkpoint written by lfw_seq.train")
+        raise UsageError(f"{path}: refused, its entries are compressed; expected a checkpoint written by lfw_seq.train")
     if sum(entry.file_size for entry in entries) > path.stat().st_size or archive.testzip() is not None:
         raise UsageError(f"{path}: damaged, its checksums are wrong; train the run again, or copy it whole")
     for entry in entries:
@@ -71,7 +71,7 @@ def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _check_size(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Refuse tensors that overlap or stretch, and plain values without end."""
+    """Refuse tensors that are not contiguous or larger than the file, and too many plain values."""
     state = checkpoint["state_dict"]
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or not value.is_contiguous():
@@ -90,9 +90,9 @@ def _check_size(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def find_class(package: types.ModuleType, name: object) -> type | None:
-    """A net or a source that a module of `lfw_seq.models` or `lfw_seq.data` defines, by its full name.
+    """Find a net or a data source defined by a module of `lfw_seq.models` or `lfw_seq.data`, by its full name.
 
-    Only modules that lie in the package are imported, whatever the name is.
+    Only modules in the package are imported, whatever the name is.
     """
     module, _, kind = name.rpartition(".") if isinstance(name, str) else ("", "", "")
     if module not in {f"{package.__name__}.{part.name}" for part in pkgutil.iter_modules(package.__path__)}:
@@ -103,15 +103,15 @@ def find_class(package: types.ModuleType, name: object) -> type | None:
     return found if issubclass(found, nn.Module) or (is_dataclass(found) and hasattr(found, "load")) else None
 
 
-def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str, Any] | None = None) -> Any:
+def construct(key: str, node: Any, package: types.ModuleType, extra: Mapping[str, Any] | None = None) -> Any:
     """Build an object of a class in `lfw_seq.models` or `lfw_seq.data`, its arguments checked against its signature.
 
     Args:
         key: of the node, for messages.
-        node: `_target_`, a class by its full name, and the arguments; a dict among them with `_partial_: true` is
-            a part that the object around it completes.
-        package: where the class and those of its parts are.
-        given: more arguments, not from the file; None gives a function that takes them.
+        node: `_target_`, a class by its full name, and the arguments; a dict among them is a nested node, which
+            becomes a partial function for the outer object to complete (`_partial_: true`).
+        package: defines the class and those of nested nodes.
+        extra: more arguments, not from the file; None returns a partial function that takes them.
 
     Raises:
         UsageError: another class, an argument it does not take, or one of another type.
@@ -123,9 +123,9 @@ def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str
     hints = get_type_hints(kind.__init__, include_extras=True)  # type: ignore[misc]  # of a class, not of an instance
     arguments: dict[str, Any] = {}
     for name, value in node.items():
-        if name == "_target_" or (name == "_partial_" and value is True and given is None):
+        if name == "_target_" or (name == "_partial_" and value is True and extra is None):
             continue
-        if name not in hints or name == "return" or name in (given or {}):
+        if name not in hints or name == "return" or name in (extra or {}):
             raise UsageError(f"{key}.{name!s:.100}: refused; {kind.__name__} takes no such value from a file")
         if isinstance(value, dict):
             arguments[name] = construct(f"{key}.{name}", value, package)
@@ -133,4 +133,4 @@ def construct(key: str, node: Any, package: types.ModuleType, given: Mapping[str
             raise UsageError(f"{key}.{name}={value!r:.100}: refused; expected {in_words(hints[name])}")
         else:
             arguments[name] = value
-    return partial(kind, **arguments) if given is None else kind(**arguments, **given)
+    return partial(kind, **arguments) if extra is None else kind(**arguments, **extra)

@@ -1,4 +1,4 @@
-"""The one way back from a run: its checkpoint to a predictor, trusting nothing in the file.
+"""Load the predictor of a run from its checkpoint; nothing in the file is trusted.
 
 Shape legend: N images, B batch, T rows, F pixels a row, C people.
 """
@@ -24,9 +24,9 @@ from lfw_seq.models.predictor import Predictor
 from lfw_seq.parts import Bounds, check_value, fits
 from lfw_seq.runs.archive import FORMAT, METADATA, construct, open_checkpoint
 
-MOST_PIXELS = 2**24  # of an image
+MOST_PIXELS = 2**24  # per image
 MOST_DRAWN = 2**28  # pixels of all drawn faces: 1 GiB
-PREFIX = "predictor."  # of a classifier's state
+PREFIX = "predictor."  # of the predictor's weights in a classifier's state
 Side = Annotated[int, Bounds(1, 2**16)]
 FIELDS: dict[str, Any] = {
     "class_names": list[str], "shape": tuple[Side, Side], "fingerprint": str, "config": dict, "preprocessing": dict,
@@ -38,14 +38,14 @@ AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a photo to rows.
+    """Conversion of a photo to rows.
 
     Attributes:
         crop: top, bottom, left, right to keep, as fractions; None keeps the largest centred part.
         height: rows of the face.
-        width: pixels a row.
+        width: pixels per row.
         color: whether red, green and blue are kept.
-        order: of reading, see `lfw_seq.data.sequences`.
+        order: reading order, see `lfw_seq.data.sequences`.
     """
 
     crop: list[float] | None
@@ -64,27 +64,27 @@ class Preprocessing:
 
     @property
     def layout(self) -> Layout:
-        """Where an image's pixels lie in its sequence."""
+        """Positions of an image's pixels in its sequence."""
         return Layout(self.order == "columns", 3 if self.color else 1)
 
     def rows(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Images (N, height, width[, 3]) in [0, 1] as rows (N, T, F)."""
+        """Convert images (N, height, width[, 3]) in [0, 1] to rows (N, T, F)."""
         return sequences(images, self.order)
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A trained predictor and what it needs.
+    """A trained predictor with its preprocessing and the config of its run.
 
     Attributes:
-        folder: where the run is.
-        checkpoint: the file the weights are from.
-        epoch: they are those after this epoch, from 1.
-        config: the run's config, plain.
-        class_names: the people, in class order, C of them.
-        shape: T and F.
-        fingerprint: of the data it was trained on.
-        preprocessing: how a photo becomes rows.
+        folder: of the run.
+        checkpoint: file of the weights.
+        epoch: of the weights, from 1.
+        config: of the run, as plain values.
+        class_names: C people, in class order.
+        shape: (T, F).
+        fingerprint: of the training data.
+        preprocessing: from a photo to rows.
         predictor: rows (B, T, F) in [0, 1] to logits (B, C), in evaluation mode.
     """
 
@@ -103,12 +103,12 @@ class TrainedRun:
         return self.by_batch(self.predictor, rows, batch_size)
 
     def by_batch(self, function: Callable[[Tensor], Tensor], rows: Tensor, batch_size: int | None = None) -> Tensor:
-        """What a function (B, T, F) -> (B, ...) that calls the predictor gives for rows (N, T, F) in [0, 1].
+        """Apply a function (B, T, F) -> (B, ...) that calls the predictor to rows (N, T, F) in [0, 1], by batch.
 
         Args:
             function: called in the precision of the training run, on the predictor's device.
             rows: on any device.
-            batch_size: B; by default that of the training run's test, which gives the same last digits.
+            batch_size: B; by default the training run's `eval_batch_size`, which reproduces its last digits.
 
         Returns:
             (N, ...), float32 on the CPU.
@@ -135,10 +135,10 @@ def load_run(folder: str | Path, key: str = "run") -> TrainedRun:
 
     Args:
         folder: of the run.
-        key: that it was typed for.
+        key: of the folder in the config, for messages.
 
     Raises:
-        UsageError: no run there, or a checkpoint that is damaged, another project's, or asks for code.
+        UsageError: no run there, or a checkpoint that is damaged, another project's, or contains code.
     """
     check_value(key, str(folder) if isinstance(folder, Path) else folder, str)
     root = Path(folder).expanduser()
@@ -170,7 +170,7 @@ def load_run(folder: str | Path, key: str = "run") -> TrainedRun:
 
 
 def check_metadata(path: Path, metadata: Any) -> dict[str, Any]:
-    """The metadata of a checkpoint, once every field has its type and range.
+    """Check the type and range of every field of a checkpoint's metadata, and return them.
 
     Raises:
         UsageError: they are missing, of another format, or not well formed.
@@ -180,14 +180,14 @@ def check_metadata(path: Path, metadata: Any) -> dict[str, Any]:
     if metadata["format"] != FORMAT:
         raise UsageError(f"{path}: format {metadata['format']!r:.50}, expected {FORMAT}; train the run again")
     config: Any = metadata.get("config")
-    read: Any = metadata.get("preprocessing")
-    reading = get_type_hints(Preprocessing, include_extras=True)
-    for node, fields in ((metadata, FIELDS), (config, CONFIG_FIELDS), (read, reading)):
+    preprocessing: Any = metadata.get("preprocessing")
+    attributes = get_type_hints(Preprocessing, include_extras=True)
+    for node, fields in ((metadata, FIELDS), (config, CONFIG_FIELDS), (preprocessing, attributes)):
         for key, kind in fields.items():
             if not isinstance(node, dict) or key not in node or not fits(node[key], kind):
                 raise UsageError(f"{path}: no proper {key!r} in its metadata; train the run again")
     height, width = metadata["shape"]
-    if max(height * width, read["height"] * read["width"]) > MOST_PIXELS:
+    if max(height * width, preprocessing["height"] * preprocessing["width"]) > MOST_PIXELS:
         raise UsageError(f"{path}: no proper shape in its metadata; train the run again")
     if len(set(metadata["class_names"])) != len(metadata["class_names"]) or not metadata["class_names"]:
         raise UsageError(f"{path}: no proper class_names in its metadata; train the run again")
@@ -195,9 +195,9 @@ def check_metadata(path: Path, metadata: Any) -> dict[str, Any]:
 
 
 def rebuild(metadata: Mapping[str, Any], layout: Layout, state: Mapping[str, Tensor]) -> Predictor:
-    """The predictor that metadata describe with its weights, in evaluation mode.
+    """Build the predictor described by metadata and load its weights, in evaluation mode.
 
-    It is built without memory first: a file cannot ask for more than the weights that came with it.
+    It is built on the meta device first: a file cannot allocate more memory than its weights need.
 
     Raises:
         UsageError: the metadata describe no net of ours, or the weights are another net's.
@@ -223,20 +223,24 @@ def rebuild(metadata: Mapping[str, Any], layout: Layout, state: Mapping[str, Ten
 
 
 def build_source(config: Mapping[str, Any]) -> Any:
-    """The source of faces that the keys of `conf/data` out of a file describe.
+    """Build the data source described by the keys of `conf/data` in a file.
 
     Raises:
-        UsageError: a class or a value that is none of ours.
+        UsageError: a class that is none of ours, or an invalid value.
     """
     with configuring("data"):
         source = construct("data", dict(config), data, {})
         if isinstance(source, Synthetic) and (source.num_images or 0) * source.height * source.width > MOST_DRAWN:
-            raise UsageError(f"data.num_images={source.num_images}: refused, too many to draw for a file")
+            raise UsageError(f"data.num_images={source.num_images}: refused, too many for a config from a file")
         return source
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a key: "auto" is a GPU where there is one."""
+    """Device of the key `device`: "auto" is the GPU where there is one.
+
+    Raises:
+        UsageError: no such device.
+    """
     check_value("device", name, Literal["auto", "cpu", "cuda"])
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda: no GPU here; use device=cpu")

@@ -1,4 +1,4 @@
-"""The run folder: its names, who may write it, and its files, each written whole or not at all."""
+"""The run folder: its file names, its lock, and atomic writes."""
 
 import csv
 import fcntl
@@ -19,11 +19,11 @@ from lfw_seq.parts import to_plain as to_plain
 
 RESULT = "result.json"
 LOCK = ".lock"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
-# Keys that change no number: where a run lies, how it is displayed, and where its photos are fetched and kept.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a spreadsheet evaluates
+# Keys left out of the experiment hash, as they change no result.
 NOT_HASHED: tuple[str, ...] = ("run_dir", "traceback", "task_name", "tags", "fail_fast", "substitute_data")
 NOT_HASHED += ("display", "logger", "data.cache_dir", "data.download")
-NOT_HASHED_AS = {"train": True, "test": True, "ckpt_path": None}  # nor these, with these values
+NOT_HASHED_AS = {"train": True, "test": True, "ckpt_path": None}  # left out at these values
 
 
 class InUse(UsageError):
@@ -32,9 +32,9 @@ class InUse(UsageError):
 
 @contextmanager
 def claimed(folder: Path, name: str) -> Iterator[None]:
-    """Own a run folder: made when missing, locked until the end, and never one that holds a finished run.
+    """Lock a run folder, created when missing, for as long as the context lasts.
 
-    A user's mistake leaves the folder as it was; any other error is kept in result.json.
+    A UsageError leaves the folder as it was; any other error is written to result.json.
 
     Args:
         folder: the run folder.
@@ -49,16 +49,16 @@ def claimed(folder: Path, name: str) -> Iterator[None]:
         raise UsageError(f"{folder} holds files that are no run of lfw_seq: choose another hydra.run.dir")
     folder.mkdir(parents=True, exist_ok=True)
     empty = not any(path.suffix != ".log" for path in folder.iterdir())
-    with (folder / LOCK).open("ab+", buffering=0) as lock:  # a full disk is then met once, not at the end again
+    with (folder / LOCK).open("ab+", buffering=0) as lock:  # so that a full disk raises once, not again at the end
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, however it does
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, however it ends
         except BlockingIOError:
             raise InUse(f"{folder} is being written by another process: wait, or choose another folder") from None
         try:
             _own(folder, lock, name)
             yield
         except UsageError:
-            if empty:  # all in it is of this run
+            if empty:  # all files in it are this run's
                 for path in folder.iterdir():
                     if path.is_dir():
                         shutil.rmtree(path)
@@ -67,7 +67,7 @@ def claimed(folder: Path, name: str) -> Iterator[None]:
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.strerror and not error.filename:
-                error.filename = str(folder)  # Python names no file where a write fails
+                error.filename = str(folder)  # Python's error of a failed write has none
             with suppress(OSError):  # a full disk
                 write_failure(folder, name, error)
             raise
@@ -91,10 +91,10 @@ def _own(folder: Path, lock: IO[bytes], name: str) -> None:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run; None where none is finished.
+    """Read the result of a finished run; None for an unfinished one.
 
     Raises:
-        UsageError: result.json is damaged, so that nobody can tell whether the run had finished.
+        UsageError: result.json is damaged, so that it is unknown whether the run finished.
     """
     path = folder / RESULT
     try:
@@ -102,14 +102,14 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read ({describe(error)}); mend or remove it") from error
+        raise UsageError(f"{path}: cannot be read ({describe(error)}); repair or remove it") from error
     if not isinstance(result, dict):
         raise UsageError(f"{path}: not a result of lfw_seq; remove it")
     return result if result.get("status") == "complete" else None
 
 
 def read_owner(folder: Path) -> str:
-    """The hash of the experiment that a folder belongs to; empty where it belongs to none."""
+    """Read the experiment hash from a folder's lock; empty without one."""
     try:
         return (folder / LOCK).read_text(encoding="utf-8")
     except OSError:
@@ -117,7 +117,7 @@ def read_owner(folder: Path) -> str:
 
 
 def touch_lock(folder: Path) -> None:
-    """Mark that a sweep of now has come to this job."""
+    """Mark a job as reached by a running sweep."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / LOCK).touch()
 
@@ -135,12 +135,12 @@ def is_locked(folder: Path) -> bool:
 
 
 def was_interrupted(folder: Path) -> bool:
-    """Whether a process owned the folder and ended without a result: killed, or without power."""
+    """Whether a process locked the folder and ended without a result: killed, or by a power failure."""
     return (folder / LOCK).exists() and not (folder / RESULT).exists() and not is_locked(folder)
 
 
 def why_unfinished(folder: Path) -> str | None:
-    """Why a job is not finished; None where it is."""
+    """Why a job is not finished; None if it is."""
     try:
         if read_result(folder):
             return None
@@ -154,12 +154,12 @@ def why_unfinished(folder: Path) -> str | None:
 
 
 def write_failure(folder: Path, name: str, error: BaseException) -> None:
-    """Keep in result.json why a run failed."""
+    """Write the error of a failed run to result.json."""
     write_json(folder / RESULT, {"status": "failed", "config_hash": name, "error": describe(error)})
 
 
 def config_hash(cfg: DictConfig) -> str:
-    """Twelve hex digits that name an experiment: equal for configs that give the same numbers on one machine."""
+    """Hash of an experiment, twelve hex digits: equal for configs with the same results on one machine."""
     config: Any = OmegaConf.to_container(OmegaConf.merge(cfg, {"run_dir": ""}), resolve=True)
     for key in NOT_HASHED:
         group, _, name = key.rpartition(".")
@@ -169,17 +169,20 @@ def config_hash(cfg: DictConfig) -> str:
 
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:
-    """Write a text whole, as UTF-8; see `write_bytes`."""
+    """Write a text atomically as UTF-8; see `write_bytes`."""
     write_bytes(path, text.encode(), sync=sync)
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Write a file whole: it holds the old content or the new, never a part.
+    """Write a file atomically: it holds the old content or the new, never a part.
 
     Args:
         path: the file.
         content: its new content.
-        sync: wait until the disk has it, so that it survives a power failure.
+        sync: flush it to the disk, so that it survives a power failure.
+
+    Raises:
+        OSError: with the file's path.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
@@ -190,7 +193,7 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
                 os.fsync(file.fileno())
         draft.replace(path)
     except BaseException as error:
-        with suppress(OSError):  # where there is no folder, there is no draft
+        with suppress(OSError):  # without a folder there is no draft
             draft.unlink()
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
@@ -198,7 +201,7 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as CSV; a ' stands before text that a spreadsheet would compute."""
+    """Format a table as CSV, with a ' before text that a spreadsheet would evaluate."""
     text = io.StringIO()
     guarded = ([f"'{v}" if isinstance(v, str) and v.startswith(FORMULA) else v for v in row] for row in (header, *rows))
     csv.writer(text, lineterminator="\n").writerows(guarded)
@@ -206,13 +209,13 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON whole; numbers that are not finite become null."""
+    """Write JSON atomically; numbers that are not finite become null."""
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
     write_text(path, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
 
 
 def save_config(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
-    """Write .hydra/config.yaml, resolved, and the overrides that made it."""
+    """Write .hydra/config.yaml, resolved, and .hydra/overrides.yaml."""
     (folder / ".hydra").mkdir(exist_ok=True)
     write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))

@@ -1,4 +1,4 @@
-"""A trained predictor as one file for other programs: ONNX, or a `torch.export` program.
+"""Export a trained predictor as one file for other programs: ONNX, or a `torch.export` program.
 
 Shape legend: N images, B batch, T rows, F pixels a row, C people.
 """
@@ -26,7 +26,7 @@ LEGACY = ("You are using the legacy", "Exporting a model to ONNX with a batch", 
 class Probabilities(nn.Module):
     """Rows (B, T, F) in [0, 1] to probabilities (B, C).
 
-    An image and its mirror are read as one batch: the ONNX exporter mistakes shapes where a net is called twice.
+    An image and its mirror are one batch: the ONNX exporter infers wrong shapes where a net is called twice.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -45,7 +45,7 @@ class Probabilities(nn.Module):
 
 
 def metadata(run: TrainedRun) -> str:
-    """What a program needs to prepare its input and to name the output, as JSON."""
+    """Input, preprocessing, output and class names, as JSON for programs that use the file."""
     steps, features = run.shape
     facts = {
         "input": f"float32 {INPUT} in [0, 1] of shape (batch, {steps}, {features})",
@@ -59,14 +59,14 @@ def metadata(run: TrainedRun) -> str:
 
 
 def to_onnx(run: TrainedRun) -> bytes:
-    """An ONNX file with the batch size left open.
+    """Export to an ONNX file with a dynamic batch size.
 
     Raises:
-        UsageError: the packages are missing, or the net has no such form.
+        UsageError: a package is missing, or the net cannot be exported.
     """
     with configuring("format=onnx"):
         import onnx
-        import onnxruntime  # noqa: F401  # the check needs it: say so before the work
+        import onnxruntime  # noqa: F401  # needed later by the check: fail early
     try:
         content = onnx_bytes(Probabilities(run.predictor).eval(), torch.rand(2, *run.shape))
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
@@ -78,19 +78,19 @@ def to_onnx(run: TrainedRun) -> bytes:
 
 
 def onnx_bytes(net: nn.Module, rows: Tensor) -> bytes:
-    """A net from rows (B, T, F) to probabilities (B, C), with any B; this exporter needs no package but onnx."""
+    """Export a net from rows (B, T, F) to probabilities (B, C), for any B; this exporter needs only onnx."""
     axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
     names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT], "dynamic_axes": axes}
-    file: Any = io.BytesIO()  # torch 2.13 names only paths, and takes files
+    file: Any = io.BytesIO()  # torch 2.13 is annotated for paths only, but accepts files
     with warnings.catch_warnings():
-        for words in LEGACY:
-            warnings.filterwarnings("ignore", message=words)
+        for message in LEGACY:
+            warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(net, (rows,), file, dynamo=False, **names)
     return bytes(file.getvalue())
 
 
 def run_onnx(content: bytes, rows: Tensor) -> NDArray[np.float32]:
-    """Probabilities (N, C) by onnxruntime."""
+    """Compute probabilities (N, C) of rows (N, T, F) by onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -99,13 +99,13 @@ def run_onnx(content: bytes, rows: Tensor) -> NDArray[np.float32]:
 
 
 def to_torch(run: TrainedRun) -> bytes:
-    """A `torch.export` program with the batch size left open; TorchScript is on its way out of torch.
+    """Export to a `torch.export` program with a dynamic batch size; TorchScript is deprecated.
 
     Raises:
-        UsageError: the net has no such form.
+        UsageError: the net cannot be exported.
     """
     net, rows, file = Probabilities(run.predictor).eval(), torch.rand(2, *run.shape), io.BytesIO()
-    with warnings.catch_warnings():  # nn.LSTM refreshes a list of its own weights: nothing that the program needs
+    with warnings.catch_warnings():  # nn.LSTM refreshes a list of its own weights, which the program does not need
         warnings.filterwarnings("ignore", message=r"The tensor attributes? .*_flat_weights")
         try:
             program = torch.export.export(net, (rows,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
@@ -116,7 +116,7 @@ def to_torch(run: TrainedRun) -> bytes:
 
 
 def run_torch(content: bytes, rows: Tensor) -> NDArray[np.float32]:
-    """Probabilities (N, C) by a program that we just made."""
+    """Compute probabilities (N, C) of rows (N, T, F) by a program that `to_torch` exported."""
     with torch.inference_mode():
         probabilities: NDArray[np.float32] = torch.export.load(io.BytesIO(content)).module()(rows).numpy()
     return probabilities

@@ -1,4 +1,4 @@
-"""What a finished run leaves to be read: result.json, predictions.csv, and where its numbers come from."""
+"""Files of a finished run: result.json with versions and commit, and predictions.csv."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lfw_seq.data.module import FaceRows
 
 PREDICTIONS = "predictions.csv"
-UNKNOWN = "unknown"  # where a threshold gives no name
+UNKNOWN = "unknown"  # predicted name below the threshold
 GUARDED = tuple(f"'{sign}" for sign in runs.FORMULA)  # see csv_text
 PACKAGES = ("lfw_seq", "torch", "lightning", "torchmetrics", "scikit-learn", "hydra-core", "numpy", "pillow")
 
@@ -39,18 +39,18 @@ def write_result(
     best_epoch: int = 0,
     epochs: int = 0,
 ) -> dict[str, Any]:
-    """Write result.json, the last file of a run; returns what it holds. No path stands in it: folders move.
+    """Write result.json, the last file of a run, and return its content. It has no paths, as folders may move.
 
     Args:
         cfg: the run's config.
         experiment: its hash.
-        data: what it was trained on.
+        data: of the training.
         metrics: by `stage/name`.
-        parameters: of the model.
-        seconds: the run took.
-        device: that computed it.
-        best_epoch: whose weights were tested, from 1.
-        epochs: trained.
+        parameters: number of the model's parameters.
+        seconds: duration of the run.
+        device: name of the device.
+        best_epoch: epoch of the tested weights, from 1.
+        epochs: number of epochs trained.
     """
     result = {
         "status": "complete",
@@ -72,13 +72,13 @@ def write_result(
 
 
 def without_paths(cfg: DictConfig) -> dict[str, Any]:
-    """The config of a run as plain values, its own folder being "."."""
+    """The config of a run as plain values, with "." as its own folder."""
     config: dict[str, Any] = to_plain(OmegaConf.merge(cfg, {"run_dir": "."}))
     return config
 
 
 def describe_data(data: FaceRows) -> dict[str, Any]:
-    """What the numbers were made on."""
+    """Describe the data of a run for result.json."""
     return {
         "source": data.faces.source,
         "fingerprint": data.faces.fingerprint,
@@ -90,13 +90,13 @@ def describe_data(data: FaceRows) -> dict[str, Any]:
 
 
 def model_name(cfg: DictConfig) -> str:
-    """The baseline, or the choice of the group `model` where there is one, else its class."""
+    """Name of the baseline, else of the choice in the group `model`, else of the model's class."""
     name = cfg.get("baseline") or choices().get("model") or cfg.model._target_.rpartition(".")[2]
     return str(name)
 
 
 def choices() -> dict[str, str]:
-    """Which file of each config group made the config, `experiment` among them."""
+    """The choice of each config group, `experiment` included; empty outside a Hydra command."""
     if not HydraConfig.initialized():
         return {}
     chosen = HydraConfig.get().runtime.choices.items()
@@ -104,22 +104,22 @@ def choices() -> dict[str, str]:
 
 
 def overrides() -> list[str]:
-    """What the user typed."""
+    """The overrides that the user typed; empty outside a Hydra command."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def cpu_name(threads: int) -> str:
-    """The processor's kind and the threads used of it."""
+    """The processor's architecture and the number of threads."""
     return f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)}"
 
 
 def write_predictions(folder: Path, data: FaceRows, probabilities: Sequence[Sequence[float]]) -> None:
-    """Write predictions.csv: a row a test image, with its file, true and predicted name, and all probabilities.
+    """Write predictions.csv: one row per test image with its file, true and predicted name, and all probabilities.
 
     Args:
         folder: the run folder.
-        data: whose test images were predicted.
-        probabilities: (N, C); of the first test images under `debug=limit`.
+        data: with the test images.
+        probabilities: (N, C) of all test images, or of the first N under `debug=limit`.
     """
     tested, faces = data.indices["test"][: len(probabilities)], data.faces
     files, truth = [faces.files[index] for index in tested], [int(faces.labels[index]) for index in tested]
@@ -129,7 +129,7 @@ def write_predictions(folder: Path, data: FaceRows, probabilities: Sequence[Sequ
 def predictions_csv(
     files: Sequence[str], truth: Sequence[int], probabilities: Sequence[Sequence[float]], names: Sequence[str]
 ) -> str:
-    """The table of `write_predictions` for images (N), ids (N) and probabilities (N, C) of people (C)."""
+    """Format the table of `write_predictions` for files (N), true ids (N), probabilities (N, C) and names (C)."""
     rows = [
         [file, names[person], names[max(range(len(row)), key=row.__getitem__)], *row]
         for file, person, row in zip(files, truth, probabilities, strict=True)
@@ -138,7 +138,7 @@ def predictions_csv(
 
 
 def read_predictions(path: Path) -> tuple[list[str], list[int], list[list[float]], list[str]]:
-    """What `write_predictions` wrote: files, true ids, probabilities and names.
+    """Read predictions.csv: files (N), true ids (N), probabilities (N, C) and names (C).
 
     Raises:
         UsageError: the file is missing or no such table.
@@ -154,16 +154,16 @@ def read_predictions(path: Path) -> tuple[list[str], list[int], list[list[float]
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that make the numbers."""
+    """The versions of Python and of the packages that affect results."""
     return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit this code stands at and whether files differ from it; None where it is no checkout of its own."""
+    """The commit of this code and whether files differ from it; None outside a checkout of its own."""
     root = CONF.parent
 
-    def git(*words: str) -> str:
-        line = ["git", "-C", str(root), *words]
+    def git(*arguments: str) -> str:
+        line = ["git", "-C", str(root), *arguments]
         return subprocess.run(line, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:

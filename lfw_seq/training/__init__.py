@@ -1,1 +1,1 @@
-"""The LightningModule, its callbacks, and what builds a run."""
+"""The LightningModule, its callbacks, and functions that build a run."""

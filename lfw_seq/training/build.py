@@ -1,4 +1,4 @@
-"""The parts of a training from its config: net, optimizer, LightningModule, Trainer."""
+"""Build the parts of a training from its config: net, optimizer, LightningModule, Trainer."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, 
 
 
 def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
-    """The net for the data's shape; first without memory, to see whether it fits.
+    """Build the net for the data's shape, first on the meta device, to check its memory.
 
     Raises:
         UsageError: its training would not fit into memory.
@@ -50,25 +50,25 @@ def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
 
 
 def choose_precision(cfg: DictConfig, data: FaceRows) -> DictConfig:
-    """The config with `trainer.precision=auto` as bf16-mixed where the processor multiplies bfloat16, else as 32-true.
+    """Replace `trainer.precision=auto` by bf16-mixed on a processor with bfloat16 instructions, else by 32-true.
 
-    On a GPU it is 32-true as well. bf16-mixed typed for a processor without the instructions is warned of.
+    On a GPU it is 32-true. Warn of bf16-mixed on a processor without the instructions.
     """
-    asked = cfg.trainer.get("precision")
+    precision = cfg.trainer.get("precision")
     on_gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    if asked not in ("auto", "bf16-mixed") or (on_gpu and asked != "auto"):
+    if precision not in ("auto", "bf16-mixed") or (on_gpu and precision != "auto"):
         return cfg
-    lack = "" if on_gpu else why_not_bf16(cfg, data)
-    if lack:
-        log.warning("trainer.precision=%s: %s%s", asked, lack, "; float32 is used" * (asked == "auto"))
-    chosen = cfg.copy()
-    if asked == "auto":
-        chosen.trainer.precision = "32-true" if lack or on_gpu else "bf16-mixed"
-    return chosen
+    reason = "" if on_gpu else why_not_bf16(cfg, data)
+    if reason:
+        log.warning("trainer.precision=%s: %s%s", precision, reason, "; float32 is used" * (precision == "auto"))
+    changed = cfg.copy()
+    if precision == "auto":
+        changed.trainer.precision = "32-true" if reason or on_gpu else "bf16-mixed"
+    return changed
 
 
 def why_not_bf16(cfg: DictConfig, data: FaceRows) -> str:
-    """What speaks against training in bfloat16 on this processor; empty where nothing does."""
+    """Why this processor cannot train in bfloat16; empty if it can."""
     if not getattr(torch.cpu, "get_capabilities", dict[str, Any])().get("avx512_bf16"):
         return "this processor has no instructions for bfloat16"
     with torch.random.fork_rng(devices=[]):
@@ -83,9 +83,9 @@ def why_not_bf16(cfg: DictConfig, data: FaceRows) -> str:
 
 
 def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
-    """The optimizer without its parameters; built once on the net's to see whether its values are good.
+    """Build the optimizer as a function of parameters; call it once on the net's to check its values.
 
-    One kernel for all parameters (`fused`) takes scaled gradients: Lightning clips none for it in mixed precision.
+    `fused` is turned off where it unscales gradients itself: Lightning then refuses to clip them in mixed precision.
     """
     clips = "mixed" in str(cfg.trainer.get("precision")) and cfg.trainer.get("gradient_clip_val")
     changes = {"fused": False} if clips and cfg.optimizer.get("fused") else {}
@@ -97,7 +97,7 @@ def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Pa
 
 
 def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
-    """The net with its preprocessing, loss, optimizer and schedule, and what it needs to be read back.
+    """Build the net with preprocessing, loss, optimizer and schedule, and the metadata to load it again.
 
     Raises:
         UsageError: a value that its constructor refuses.
@@ -137,22 +137,22 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
 
 
 def class_weights(cfg: DictConfig, data: FaceRows) -> list[float] | None:
-    """Weights of people in the training loss; "balanced" is N / (C x count), scikit-learn's rule."""
+    """Weights (C) of people in the training loss; "balanced" is N / (C x count), scikit-learn's rule."""
     counts = data.class_counts("train")
     if cfg.loss.class_weights == "balanced":
         return [sum(counts) / (len(counts) * count) for count in counts]
     weights: list[float] | None = to_plain(cfg.loss.class_weights)
     if weights is not None and len(weights) != len(counts):
-        raise UsageError(f"loss.class_weights={as_typed(weights)}: expected {len(counts)} numbers, one a person")
+        raise UsageError(f"loss.class_weights={as_typed(weights)}: expected {len(counts)} numbers, one per person")
     return weights
 
 
 def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callback] = ()) -> Trainer:
-    """Lightning's Trainer with the callbacks and loggers of the config.
+    """Build Lightning's Trainer with the callbacks and loggers of the config.
 
     Args:
         cfg: the run's config.
-        epochs_before: trained by this run before it was interrupted; TensorBoard forgets what was logged after them.
+        epochs_before: epochs trained before an interruption; TensorBoard drops what was logged after them.
         more: further callbacks.
 
     Raises:
@@ -165,7 +165,7 @@ def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callba
         if epochs_before and isinstance(node, DictConfig) and "purge_step" in node:
             node = {**to_plain(node), "purge_step": epochs_before + 1}
         loggers.append(build_part(f"logger.{key}", node, Logger))
-        if not isinstance(loggers[-1], EpochLogger):  # it has texts of its own
+        if not isinstance(loggers[-1], EpochLogger):  # it has no hparams, but texts
             loggers[-1].log_hyperparams(record.without_paths(cfg))
     parts = {"callbacks": [*callbacks, *more], "logger": loggers, "plugins": [CheckpointFiles()]}
     trainer: Trainer = build_part("trainer", cfg.trainer, Trainer, **parts)
@@ -173,12 +173,12 @@ def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callba
 
 
 def build_callbacks(cfg: DictConfig, group: str) -> list[Callback]:
-    """The callbacks of a group, but those that are null."""
+    """Build the callbacks of a group that are not null."""
     return [build_part(f"{group}.{key}", node, Callback) for key, node in cfg[group].items() if node is not None]
 
 
 def build_tester(cfg: DictConfig, trainer: Trainer) -> Trainer:
-    """A Trainer of one process that validates and tests what `trainer` has trained, and displays it."""
+    """Build a Trainer of one process to validate and test after `trainer`, with its TensorBoard and `display`."""
     alone = {"devices": 1, "strategy": "auto", "profiler": None, "enable_progress_bar": False}
     node = {**to_plain(cfg.trainer), **alone, "enable_checkpointing": False}
     loggers = [logger for logger in trainer.loggers if isinstance(logger, EpochLogger)]  # for others see log_result
@@ -189,7 +189,7 @@ def build_tester(cfg: DictConfig, trainer: Trainer) -> Trainer:
 
 
 def log_result(trainer: Trainer, metrics: Mapping[str, Any], epoch: int) -> None:
-    """Log the tested epoch, from 1, for loggers that count from 0 as Lightning does: its own tests are of epoch 0."""
+    """Log final metrics of an epoch, from 1, to loggers that count from 0; Lightning logs every test at epoch 0."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     for logger in trainer.loggers:
         if not isinstance(logger, EpochLogger):

@@ -22,27 +22,27 @@ from lfw_seq.parts import Share
 from lfw_seq.runs.archive import METADATA
 
 Batch = tuple[Tensor, Tensor]
-Schedule = Callable[..., LRScheduler]  # of the optimizer and `total_steps`
+Schedule = Callable[..., LRScheduler]  # arguments: the optimizer and `total_steps`
 
 
 class Classifier(LightningModule):
-    """Trains a predictor by cross-entropy.
+    """Train a predictor by cross-entropy.
 
-    Label smoothing and class weights shape the training loss only: `val/loss` and `test/loss` are the plain
-    cross-entropy, so that runs with other losses compare. Metrics are computed once an epoch from all its logits.
+    Label smoothing and class weights apply to the training loss only: `val/loss` and `test/loss` are the plain
+    cross-entropy, to compare runs with other losses. Metrics are computed once per epoch from all its logits.
 
     Attributes:
         predictor: rows (B, T, F) in [0, 1] to logits (B, C).
         optimizer: builds the optimizer from the net's parameters.
         num_classes: C.
-        label_smoothing: share of the target spread over all people, in [0, 1).
+        label_smoothing: fraction of the target spread over all people, in [0, 1).
         class_weights: weight of each person in the training loss, C positive numbers; None weighs all alike.
-        augment: changes prepared training rows and their ids.
+        augment: transforms prepared training rows and their ids.
         schedule: builds the scheduler that sets the learning rate of each step.
-        metadata: plain values that go into every checkpoint, so that it can be read back with nothing else at hand.
+        metadata: plain values stored in every checkpoint, so that it can be loaded without any other file.
         values: the metrics of the last epoch of each stage, by `stage/name`.
         probabilities: of the last epoch of each stage, (N, C).
-        trained_epochs: by a fit that has ended.
+        trained_epochs: number of epochs, set once the fit has ended.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Classifier(LightningModule):
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch; augmented targets are ids (B,) or probabilities (B, C)."""
+        """Compute the loss of a batch; augmented targets are ids (B,) or probabilities (B, C)."""
         rows, targets = self.predictor.prepare(batch[0]), batch[1]
         if self.augment is not None:
             rows, targets = self.augment(rows, targets)
@@ -91,11 +91,11 @@ class Classifier(LightningModule):
         self.outputs["test"].append((self(batch[0]), batch[1]))
 
     def on_train_epoch_start(self) -> None:
-        """Log the rate of the epoch, before a scheduler changes it."""
+        """Log the learning rate of the epoch, before a scheduler changes it."""
         self._log({"train/lr": torch.tensor(float(self.trainer.optimizers[0].param_groups[0]["lr"]))})
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
-        """Log after the last batch: callbacks look at the metrics at the epoch's end, before this module's own hook."""
+        """Log after the last batch: at the epoch's end callbacks read the metrics before this module's own hook."""
         if self.trainer.is_last_batch:
             self._log_epoch("train")
 
@@ -108,14 +108,14 @@ class Classifier(LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, stage: str) -> None:
-        """Log a stage's metrics.
+        """Compute and log a stage's metrics.
 
         Raises:
             RunError: its loss is not finite.
         """
         logits, targets = (torch.cat(parts) for parts in zip(*self.outputs[stage], strict=True))
         self.outputs[stage].clear()
-        if stage == "train" and self.trainer.world_size > 1:  # the processes share the training batches only
+        if stage == "train" and self.trainer.world_size > 1:  # only training batches are distributed
             logits, targets = torch.cat(gather_all_tensors(logits)), torch.cat(gather_all_tensors(targets))
         logits = logits.float()  # (N, C), targets (N,) or (N, C)
         probabilities = logits.softmax(dim=1)
@@ -139,7 +139,7 @@ class Classifier(LightningModule):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
 
     def monitored(self, stage: str) -> tuple[str, ...]:
-        """The numbers logged at the end of a stage."""
+        """Names of the numbers logged at the end of a stage."""
         return (f"{stage}/loss", *(f"{stage}/{name}" for name in self.val_metrics if name != "f1_per_person"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ class Classifier(LightningModule):
         checkpoint[METADATA] = self.metadata
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer of the config, and what sets its rate step by step."""
+        """Build the optimizer, and the schedule that sets its rate at each step."""
         optimizer = self.optimizer(self.predictor.net.parameters())
         if self.schedule is None:
             return optimizer

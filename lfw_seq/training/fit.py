@@ -1,4 +1,4 @@
-"""Around Lightning's fit: the keys that no constructor takes, the process and its seed, the time, the device."""
+"""Checks of the config, seeds and threads of the process, and run time and device around Lightning's fit."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ from lfw_seq.training.classifier import Classifier
 log = logging.getLogger(__name__)
 
 Mode = Literal["min", "max"]
-KEYS: dict[str, Any] = {  # which no constructor of ours takes
+KEYS: dict[str, Any] = {  # not checked by any constructor's signature
     **dict.fromkeys(("data", "model", "optimizer", "trainer", "loss", "callbacks", "display", "logger"), Mapping),
     **dict.fromkeys(("test_mirror", "fail_fast", "traceback", "substitute_data", "train", "test"), bool),
     "run_dir": str,
@@ -43,33 +43,33 @@ KEYS: dict[str, Any] = {  # which no constructor of ours takes
     "trainer.limit_train_batches": Positive | None,
     "callbacks.early_stopping.patience": Count | None,
 }
-# All validation images are read each epoch, and all test images; a run that trains on nothing is none. Not of `debug=`.
+# Each epoch validates on all images, the test uses all of its own, and every run trains; `debug=` may differ.
 FIXED = {"check_val_every_n_epoch": 1, "limit_val_batches": 1.0, "limit_test_batches": 1.0, "num_nodes": 1}
 FIXED |= {"max_steps": -1, "fast_dev_run": False, "val_check_interval": 1.0}
-HELPERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # https://pytorch.org/docs/stable/elastic/run.html
-SILENCED = (  # Lightning's warnings about what is meant
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # https://pytorch.org/docs/stable/elastic/run.html
+SILENCED = (  # Lightning's warnings about intended settings
     ".*LeafSpec.* is deprecated",
     "Total length of .list. across ranks is zero",  # data.val_from=none
     "You called .* no logger configured",  # logger=none
     "Checkpoint directory .* exists",  # a resumed run
     "The .srun. command is available",  # jobs of submitit
-    ".*does not have many workers",  # the data lie on the device already
+    ".*does not have many workers",  # the data are on the device already
     "You requested to overfit but enabled",  # debug=overfit: nothing is shuffled
-    "It is recommended to use .self.log.*sync_dist=True",  # what is logged is equal in all processes
+    "It is recommended to use .self.log.*sync_dist=True",  # logged values are equal in all processes
 )
 
 
 def check_root(cfg: DictConfig) -> None:
-    """Check the keys that no constructor of ours takes, and groups that a run cannot do without.
+    """Check keys that no constructor checks, required groups, and keys that depend on others.
 
     Raises:
-        UsageError: one of them is of another type, or out of its range.
+        UsageError: one of them is of another type, out of range, or does not fit the others.
     """
     check_keys(cfg, KEYS)
     if not cfg.train and cfg.ckpt_path is None:
         raise UsageError("train=false: nothing to test; add ckpt_path=DIR/checkpoints/best.ckpt")
     for key, fixed in () if cfg.get("debug") else FIXED.items():
-        if repr(value := cfg.trainer.get(key, fixed)) != repr(fixed):  # 1.0 is all batches, 1 the first alone
+        if repr(value := cfg.trainer.get(key, fixed)) != repr(fixed):  # 1.0 is all batches, 1 only the first
             raise UsageError(f"trainer.{key}={as_typed(value)}: leave it out; expected {as_typed(fixed)}")
     devices = cfg.trainer.get("devices", 1)
     if devices not in (1, "1", "auto") and cfg.trainer.get("strategy", "auto") == "auto":
@@ -83,16 +83,20 @@ def check_root(cfg: DictConfig) -> None:
     for name, node in nodes.items():
         for key in {"dirpath", "path"} & set(node):
             if not Path(str(node[key])).is_relative_to(cfg.run_dir):
-                raise UsageError(f"callbacks.{name}.{key}={as_typed(node[key])}: expected a place inside {cfg.run_dir}")
-    watching = [name for name, node in nodes.items() if node.get("monitor") == cfg.monitor]
-    if cfg.data.val_from == "none" and watching:
+                raise UsageError(f"callbacks.{name}.{key}={as_typed(node[key])}: expected a path inside {cfg.run_dir}")
+    monitoring = [name for name, node in nodes.items() if node.get("monitor") == cfg.monitor]
+    if cfg.data.val_from == "none" and monitoring:
         values = {"best": "callbacks.best.monitor=step callbacks.best.mode=max"}
-        remedy = " ".join(values.get(name, f"callbacks.{name}=null") for name in watching)
-        raise UsageError(f"data.val_from=none: no {cfg.monitor} to watch; add {remedy}")
+        remedy = " ".join(values.get(name, f"callbacks.{name}=null") for name in monitoring)
+        raise UsageError(f"data.val_from=none: no {cfg.monitor} to monitor; add {remedy}")
 
 
 def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
-    """Check what a sweep and callbacks watch: a validation metric; one of any stage, the rate, a step or an epoch."""
+    """Check `monitor`, a validation metric, and each callback's, also a train metric, the rate, step or epoch.
+
+    Raises:
+        UsageError: an unknown metric, or the wrong mode for it.
+    """
     validated = classifier.monitored("val")
     check_monitor(cfg, "monitor", "monitor_mode", validated)
     for name, callback in cfg.callbacks.items():
@@ -102,7 +106,7 @@ def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
 
 
 def check_monitor(cfg: DictConfig, key: str, mode_key: str, known: tuple[str, ...]) -> None:
-    """Raise UsageError unless a metric is known, and its mode what it needs: "min" for a loss, "max" for others."""
+    """Raise UsageError unless a metric is known and has its mode: "min" for a loss, "max" for others."""
     monitor, mode = OmegaConf.select(cfg, key), OmegaConf.select(cfg, mode_key, default="min")
     check_value(key, monitor, Literal[known])
     check_value(mode_key, mode, Mode)
@@ -112,7 +116,7 @@ def check_monitor(cfg: DictConfig, key: str, mode_key: str, known: tuple[str, ..
 
 
 def warn_of_overridden_model() -> None:
-    """Say in one line that a model was typed which is not the experiment's own."""
+    """Warn if the model is not the experiment's own."""
     chosen = choices()
     if (name := chosen.get("experiment")) is None:
         return
@@ -124,7 +128,7 @@ def warn_of_overridden_model() -> None:
 
 @contextmanager
 def misconfigured() -> Iterator[None]:
-    """End what Lightning's fit finds wrong with its Trainer's settings in one line, as every mistake."""
+    """Turn Lightning's errors about Trainer settings into a UsageError."""
     try:
         yield
     except MisconfigurationException as error:
@@ -145,21 +149,21 @@ def prepare_process(threads: int, seed: int) -> None:
 
 
 def hide_full_disk(args: threading.ExceptHookArgs) -> None:
-    """Print what ends a thread, but for TensorBoard's that cannot write: the run itself ends with that in a line."""
+    """Print the exception of a thread, except TensorBoard's OSError on a full disk, which ends the run as well."""
     if not isinstance(args.exc_value, OSError):
         threading.__excepthook__(args)
 
 
-def helps_another(cfg: DictConfig) -> bool:
-    """Whether this process trains under `trainer=ddp` beside the first, which alone writes the run folder."""
-    helps = cfg.trainer.get("strategy", "auto") != "auto" and any(os.environ.get(name, "0") != "0" for name in HELPERS)
-    if helps:
+def is_secondary_process(cfg: DictConfig) -> bool:
+    """Whether this process has a rank above 0 under `trainer=ddp`; only rank 0 writes the run folder and logs."""
+    secondary = cfg.trainer.get("strategy", "auto") != "auto" and any(os.environ.get(n, "0") != "0" for n in RANKS)
+    if secondary:
         logging.root.setLevel(logging.WARNING)
-    return helps
+    return secondary
 
 
 def available_data(cfg: DictConfig) -> DictConfig:
-    """The config, with drawn faces in place of LFW where that cannot be had and `substitute_data` allows it."""
+    """Replace LFW by drawn faces in the config where it is not available and `substitute_data` is true."""
     if not cfg.substitute_data:
         return cfg
     source = build_data(to_plain(cfg.data), cfg.split_seed, cfg.seed).source
@@ -176,28 +180,28 @@ def available_data(cfg: DictConfig) -> DictConfig:
     return changed
 
 
-def draw_seed(cfg: DictConfig, folder: Path, helps: bool) -> DictConfig:
-    """The config with a seed: for `seed=null` the one that the run in this folder began with, else a new one.
+def draw_seed(cfg: DictConfig, folder: Path, secondary: bool) -> DictConfig:
+    """Replace `seed=null` in the config by the seed of the interrupted run in this folder, else by a new one.
 
     Raises:
-        UsageError: a process that helps another under `trainer=ddp` would draw a seed of its own.
+        UsageError: processes under `trainer=ddp` would each draw another seed.
     """
     if cfg.seed is not None:
         return cfg
-    begun = folder / ".hydra" / "config.yaml"
-    if helps and not begun.is_file():
+    saved = folder / ".hydra" / "config.yaml"
+    if secondary and not saved.is_file():
         raise UsageError("seed=null: processes that torchrun starts would draw one each; give a number")
-    seed = OmegaConf.load(begun).seed if begun.is_file() else secrets.randbelow(2**32)
+    seed = OmegaConf.load(saved).seed if saved.is_file() else secrets.randbelow(2**32)
     return DictConfig(OmegaConf.merge(cfg, {"seed": seed}))
 
 
 def seconds(trainer: Trainer) -> float:
-    """What the run took, interruptions left out."""
+    """Duration of the run in seconds, without interruptions."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it where mypy does not see it
     return next((callback.elapsed() for callback in callbacks if isinstance(callback, Resume)), math.nan)
 
 
 def device_name(trainer: Trainer, threads: int) -> str:
-    """The graphics card's name, or the processor's kind and the threads used of it."""
+    """The GPU's name, or the processor's architecture and the number of threads."""
     device = trainer.strategy.root_device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(threads)

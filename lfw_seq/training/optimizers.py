@@ -14,23 +14,23 @@ from lfw_seq.parts import NotNegative, Share
 
 
 def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: NotNegative, fused: bool) -> AdamW:
-    """AdamW (Loshchilov and Hutter, 2019) whose decay spares biases and the gains of norms: all that is no matrix."""
-    known = list(parameters)
+    """AdamW (Loshchilov and Hutter, 2019) without weight decay of biases and norm gains, which are no matrices."""
+    parameters = list(parameters)
     groups = [
-        {"params": [p for p in known if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in known if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return AdamW([group for group in groups if group["params"]], lr=lr, fused=fused)
 
 
 def cosine(optimizer: Optimizer, total_steps: int, warmup: Share, final: Share) -> LambdaLR:
-    """Half a cosine from the optimizer's rate down (Loshchilov and Hutter, 2017), after a linear warm-up.
+    """Half-cosine decay of the optimizer's rate (Loshchilov and Hutter, 2017) after a linear warm-up.
 
     Args:
         optimizer: at its highest rate.
         total_steps: steps of the whole training.
-        warmup: share of the steps that rise to the highest rate, in [0, 1).
-        final: share of the highest rate at the end, in [0, 1).
+        warmup: fraction of the steps that rise to the highest rate, in [0, 1).
+        final: fraction of the highest rate at the end, in [0, 1).
     """
     rising = round(warmup * total_steps)
 
@@ -44,12 +44,12 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: Share, final: Share) 
 
 
 class WeightAverage(WeightAveraging):
-    """Validate, keep and test the average of the weights over the optimizer's steps (Polyak and Juditsky, 1992).
+    """Validate, save and test an exponential moving average of the weights (Polyak and Juditsky, 1992).
 
-    The average follows faster at the start, decay = min(decay, (1 + n) / (10 + n)) at step n, as TensorFlow's.
+    Its decay at step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow: the start is forgotten faster.
 
     Args:
-        decay: share of the average that a step leaves, in [0, 1).
+        decay: weight of the previous average at each step, in [0, 1).
     """
 
     def __init__(self, decay: float) -> None:
@@ -57,7 +57,7 @@ class WeightAverage(WeightAveraging):
 
 
 def warm_average(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An averaging function for torch's AveragedModel, which copies the weights at step 1."""
+    """Averaging function for torch's AveragedModel, which copies the weights at step 1."""
 
     def average(averages: Any, weights: Any, averaged: Any) -> None:
         n = int(averaged) + 1

@@ -1,7 +1,7 @@
-"""TensorBoard by epoch: train and val have a folder each and the same tags, so that they share a chart.
+"""TensorBoard by epoch: train and val have a folder each and equal tags, to share a chart.
 
-It sorts charts and columns by name: they are numbered in the order of reading, `curves` come first, then `metrics`. The
-folder `test` has figures, texts and the final numbers that HPARAMS compares.
+TensorBoard sorts charts and columns by name: the main ones are numbered, `curves` precede `metrics`. The folder `test`
+has figures, texts and the final numbers that HPARAMS compares.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ NUMBERED = {name: f"{place}_{name}" for place, name in enumerate(CURVES, 1)}
 
 
 class EpochLogger(TensorBoardLogger):
-    """Logs `stage/name` at its epoch, from 1, so that runs with other batch sizes compare; after the fit as results.
+    """Log `stage/name` by epoch, from 1, to compare runs with other batch sizes; after the fit, log final results.
 
     Args:
         save_dir: the run folder.
         flush_secs: seconds between writes.
-        purge_step: the first epoch of a resumed run; TensorBoard forgets what was logged from there on.
+        purge_step: the first epoch of a resumed run; TensorBoard drops what was logged from this epoch on.
     """
 
     def __init__(self, save_dir: str, flush_secs: int, purge_step: int | None = None) -> None:
@@ -34,7 +34,7 @@ class EpochLogger(TensorBoardLogger):
         self.epoch, self.fitted = (purge_step or 1) - 1, False
 
     def writer(self, stage: str) -> SummaryWriter:
-        """The events of "train", "val" or "test"."""
+        """Writer of the stage "train", "val" or "test"."""
         if stage != "test" and stage not in self.curves:
             self.curves[stage] = SummaryWriter(str(Path(self.save_dir) / stage), **self.options)
         writer: SummaryWriter = self.experiment if stage == "test" else self.curves[stage]
@@ -54,11 +54,11 @@ class EpochLogger(TensorBoardLogger):
                 self.writer(stage).add_scalar(tag, value, self.epoch)
 
     def save(self) -> None:
-        """Write no hparams.yaml: the config is in .hydra."""
+        """Skip Lightning's hparams.yaml: the config is in .hydra."""
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is pending; what is logged after the fit are results."""
+        """Flush the writers; later numbers are final results."""
         super().finalize(status)
         self.fitted = True
         for writer in self.curves.values():
@@ -66,6 +66,6 @@ class EpochLogger(TensorBoardLogger):
 
 
 def writer_of(trainer: Trainer, stage: str) -> SummaryWriter | None:
-    """Where a stage writes its events; None without TensorBoard, or in a process that logs nothing."""
+    """Writer of a stage; None without TensorBoard or in a process of a rank above 0."""
     loggers = [logger for logger in trainer.loggers if isinstance(logger, EpochLogger)]
     return loggers[0].writer(stage) if loggers and trainer.is_global_zero else None

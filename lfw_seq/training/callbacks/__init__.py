@@ -1,1 +1,1 @@
-"""Lightning callbacks: the plateau scheduler, the seeds of an epoch, the history file and the console."""
+"""Lightning callbacks: checkpoints, exact resume, metrics.csv, plateau scheduler, console, TensorBoard's views."""

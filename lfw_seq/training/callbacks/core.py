@@ -1,4 +1,4 @@
-"""What every run needs: checkpoints that may move, the way back to them, exact resume, and metrics.csv."""
+"""Callbacks of every run: relocatable checkpoints, exact resume, and metrics.csv; choice of the checkpoint to load."""
 
 import csv
 import io
@@ -27,13 +27,13 @@ RESUME = "resume"  # a checkpoint's key
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Write checkpoints as all files of a run: Lightning moves them from the system's temporary folder.
+    """Write checkpoints atomically: Lightning moves them from the system's temporary folder.
 
-    From another disk that is a copy, which a kill leaves torn.
+    From another disk that is a copy, which is torn when the process is killed.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a file whole, its folder made when missing."""
+        """Write a checkpoint, and create its folder when missing."""
         content = io.BytesIO()
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -41,13 +41,13 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoint callback, but a resumed run takes only file names from a checkpoint, never folders.
+    """Lightning's checkpoint callback, but a resumed run uses only file names of a checkpoint, never its folders.
 
-    So a run folder can move, and a checkpoint of somebody else's cannot have files outside it removed.
+    So a run folder can be moved, and a foreign checkpoint cannot make Lightning remove files outside it.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best score, with all paths inside this run's folder."""
+        """Restore the best score, with all paths inside this run's folder."""
         folder = Path(self.dirpath or "")
 
         def inside(path: object) -> str:
@@ -62,18 +62,18 @@ class RunCheckpoint(ModelCheckpoint):
         if not state["best_model_path"]:
             state["best_model_score"] = None
         super().load_state_dict(state)
-        self.current_score = state["current_score"]  # which Lightning's leaves out
+        self.current_score = state["current_score"]  # not restored by Lightning
 
 
 class Resume(Callback):
-    """Make randomness a function of seed and epoch, and keep in checkpoints what Lightning's leave out.
+    """Make randomness a function of seed and epoch, and save state that Lightning's checkpoints lack.
 
-    The order of batches is such a function already. torch is seeded anew each epoch, so that dropout and augmentation
-    draw what an uninterrupted run would. Lightning's checkpoints do not hold whether early stopping has struck.
+    The order of batches is such a function already. torch is reseeded each epoch, so that dropout and augmentation
+    draw as in an uninterrupted run. Lightning's checkpoints do not store whether early stopping has triggered.
 
     Attributes:
         seed: the run's seed.
-        seconds: how long the run has trained before it was last interrupted.
+        seconds: duration of the run before its last interruption.
     """
 
     def __init__(self, seed: int) -> None:
@@ -83,32 +83,32 @@ class Resume(Callback):
         self._stopped = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop again where early stopping had struck already, and the run was killed before its end."""
+        """Stop again if early stopping had triggered before the run was killed."""
         trainer.should_stop = trainer.should_stop or (self._stopped and bool(trainer.early_stopping_callbacks))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed all devices; under `trainer=ddp` each process its own way, the first as a run of one process."""
+        """Seed all devices; under `trainer=ddp` each rank differently, rank 0 as a run of one process."""
         seed = derive_seed(self.seed, trainer.current_epoch)
         torch.manual_seed(derive_seed(seed, trainer.global_rank) if trainer.global_rank else seed)
 
     def elapsed(self) -> float:
-        """Seconds this run has taken, those before an interruption included."""
+        """Duration of this run in seconds, including the time before an interruption."""
         return self.seconds + time.perf_counter() - self._started
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add whether early stopping has struck, and the time so far."""
+        """Save whether early stopping has triggered, and the time so far."""
         checkpoint[RESUME] = {"stopped": trainer.should_stop, "seconds": self.elapsed()}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take them up."""
+        """Restore both."""
         self._stopped, self.seconds = bool(checkpoint[RESUME]["stopped"]), float(checkpoint[RESUME]["seconds"])
 
 
 class History(Callback):
-    """Write metrics.csv: one row an epoch with its number from 1, the learning rate, and every metric.
+    """Write metrics.csv: one row per epoch with its number from 1, the learning rate, and every metric.
 
     Attributes:
-        path: the file; whole after each epoch.
+        path: of the file, rewritten after each epoch.
     """
 
     def __init__(self, path: str) -> None:
@@ -118,13 +118,13 @@ class History(Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch's row; of several processes one writes."""
+        """Add the epoch's row, in rank 0 only."""
         if not trainer.is_global_zero:
             return
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         self.rows.append({"epoch": trainer.current_epoch + 1, **metrics})
         text = io.StringIO()
-        names = dict.fromkeys(name for row in self.rows for name in row)  # an older version's run may have had others
+        names = dict.fromkeys(name for row in self.rows for name in row)  # a run of an older version may have others
         writer = csv.DictWriter(text, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
@@ -135,17 +135,17 @@ class History(Callback):
         return {"rows": list(self.rows)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them up."""
+        """Restore them."""
         self.rows = list(state_dict["rows"])
 
 
 def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> tuple[Path | None, int]:
-    """Where the run begins: the checkpoint it was interrupted at, or `ckpt_path`, and the epochs trained by then.
+    """Checkpoint to start from, that of the interrupted run or `ckpt_path`, and the number of its epochs.
 
-    A damaged one of its own is passed over.
+    A damaged checkpoint of the run itself is ignored.
 
     Raises:
-        UsageError: the run was interrupted on other photos, or `ckpt_path` is none that it can go on from.
+        UsageError: the run was interrupted on other photos, or `ckpt_path` does not fit it.
     """
     path = folder / "checkpoints" / "last.ckpt"
     if path.exists():
@@ -157,39 +157,39 @@ def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> t
             if (checkpoint.get(METADATA) or {}).get("fingerprint") != classifier.metadata["fingerprint"]:
                 raise UsageError(f"{folder} holds an unfinished run on other photos: put them back, or remove the run")
             epochs = int(checkpoint["epoch"]) + 1
-            log.info("Going on after epoch %s of an interrupted run", epochs)
+            log.info("Resuming after epoch %s of an interrupted run", epochs)
             return path, epochs
     if cfg.ckpt_path is None:
         return None, 0
     check_value("ckpt_path", cfg.ckpt_path, str)
     path = Path(cfg.ckpt_path).expanduser()
-    return path, check_checkpoint(path, classifier, goes_on=cfg.train)
+    return path, check_checkpoint(path, classifier, resume=cfg.train)
 
 
-def check_checkpoint(path: Path, classifier: Classifier, goes_on: bool) -> int:
-    """The epochs trained by the checkpoint `ckpt_path`, if it is of this net and people; to go on, of this optimizer.
+def check_checkpoint(path: Path, classifier: Classifier, resume: bool) -> int:
+    """Check that `ckpt_path` has this net and people, and to resume, this optimizer; returns its number of epochs.
 
     Raises:
-        UsageError: it is not, is damaged, or asks for code.
+        UsageError: it has not, is damaged, or contains code.
     """
     if not path.is_file():
         raise UsageError(f"ckpt_path={path}: no such file; expected DIR/checkpoints/last.ckpt or best.ckpt of a run")
     checkpoint = open_checkpoint(path)
-    found, own = checkpoint["state_dict"], classifier.state_dict()
-    if {name: value.shape for name, value in found.items()} != {name: value.shape for name, value in own.items()}:
+    loaded, own = checkpoint["state_dict"], classifier.state_dict()
+    if {name: value.shape for name, value in loaded.items()} != {name: value.shape for name, value in own.items()}:
         raise UsageError(f"ckpt_path={path}: holds the weights of another net; choose model and data as its run did")
     if (checkpoint.get(METADATA) or {}).get("class_names") != classifier.metadata["class_names"]:
-        raise UsageError(f"ckpt_path={path}: knows other people than data; choose data as its run did")
+        raise UsageError(f"ckpt_path={path}: has other people than data; choose data as its run did")
     new, saved = classifier.optimizer(classifier.parameters()), checkpoint["optimizer_states"][0]["param_groups"][0]
-    if goes_on and (not {*new.defaults} <= {*saved} or bool(checkpoint["lr_schedulers"]) != bool(classifier.schedule)):
-        raise UsageError(f"ckpt_path={path}: goes on with its own optimizer and schedule only; choose as its run did")
+    if resume and (not {*new.defaults} <= {*saved} or bool(checkpoint["lr_schedulers"]) != bool(classifier.schedule)):
+        raise UsageError(f"ckpt_path={path}: continues with its own optimizer and schedule only; choose as its run did")
     return int(checkpoint["epoch"]) + 1
 
 
 def restore_best(trainer: Trainer, classifier: Classifier, path: Path | None = None) -> int:
-    """Load the weights of the best epoch, or of a given checkpoint; the number of their epoch, from 1.
+    """Load the weights of the best epoch, else of the checkpoint `path`; returns their epoch, from 1.
 
-    Where none was kept, the weights stay those of the last epoch.
+    Without either, the weights of the last epoch stay.
     """
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:

@@ -1,4 +1,4 @@
-"""Figures for TensorBoard: how a net recognizes people, and how it reads."""
+"""Figures for TensorBoard: the predictions of a net, and how it reads."""
 
 import io
 from collections.abc import Iterator
@@ -23,24 +23,24 @@ from lfw_seq.runs.checkpoint import Preprocessing
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.tensorboard import writer_of
 
-INSPECTED = 32  # images at most whose gradients are taken: no more memory than a training step
+INSPECTED = 32  # images at most whose gradients are computed: no more memory than a training step
 PHOTOS = 20
-STOPS = 25  # of an animated reading: oneDNN keeps in memory what it has made for each length
+STOPS = 25  # frames of an animated reading: oneDNN caches its kernels for each length
 Drawn = Iterator[tuple[str, Figure]]
 
 
 class Figures(Callback):
-    """Draws the test images once at the end, with the best weights; photos stay in the run folder.
+    """Draw figures of the test images at the end, with the best weights; photos stay in the run folder.
 
     Attributes:
-        every_n_epochs: how often to draw the validation images as well; 0 for never.
+        every_n_epochs: interval of figures of the validation images; 0 for none.
     """
 
     def __init__(self, every_n_epochs: Natural) -> None:
         self.every_n_epochs = every_n_epochs
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
-        """Draw the validation images, when it is time."""
+        """Draw the validation images every n epochs."""
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._draw(trainer, pl_module, "val", trainer.current_epoch + 1)
 
@@ -60,9 +60,9 @@ class Figures(Callback):
 
 
 def write_reading(writer: SummaryWriter, model: Classifier, step: int) -> None:
-    """A drawn face, never a photo, as it is read: an animated picture, which a `SummaryWriter` cannot add."""
+    """Write an animated reading of a drawn face, never of a photo; `SummaryWriter` has no method for animations."""
     prepare, names = Preprocessing(**model.metadata["preprocessing"]), model.metadata["class_names"]
-    with suppress(UsageError):  # no face is drawn as small or as large
+    with suppress(UsageError):  # too small or too large for a drawn face
         face = reading.draw_face(prepare, len(names), model.metadata["config"]["data"].get("seed", 0))
         gif = reading.animate([reading.read(model.predictor, prepare, names, face, most=STOPS)])
         width, height = Image.open(io.BytesIO(gif)).size
@@ -72,7 +72,7 @@ def write_reading(writer: SummaryWriter, model: Classifier, step: int) -> None:
 
 
 def draw_predictions(model: Classifier, data: FaceRows, stage: str) -> Drawn:
-    """Confusion, curves of each person, reliability, and the wrong predictions with the highest probabilities."""
+    """Draw confusion, curves of each person, reliability, and the mistakes with the highest probabilities."""
     names, truth, scores = data.faces.names, data.tensors[stage][1].numpy(), model.probabilities[stage].cpu().numpy()
     yield "confusion", figures.confusion(scores.argmax(axis=1), truth, names)
     yield "roc_and_precision_recall", figures.per_person(scores, truth, names)
@@ -83,17 +83,20 @@ def draw_predictions(model: Classifier, data: FaceRows, stage: str) -> Drawn:
 
 
 def draw_reading(model: Classifier, data: FaceRows, stage: str) -> Drawn:
-    """Images as they are read, accuracy by step, gates of LSTM layers, gradients by step and by pixel."""
+    """Draw images as they are read, accuracy by step, gates of LSTM layers, gradients by step and by pixel."""
     color, images = data.faces.images.ndim == 4, data.faces.images[data.indices[stage]]
     pixels, labels = data.tensors[stage]
-    read = pixels[:PHOTOS].unflatten(2, (-1, 3)) if color else pixels[:PHOTOS]
+    inputs_read = pixels[:PHOTOS].unflatten(2, (-1, 3)) if color else pixels[:PHOTOS]
     titles = [short(data.faces.names[label]) for label in labels[:PHOTOS]]
-    yield "inputs_as_read", figures.faces(read.numpy(), titles, f"As read: {pixels.shape[1]} steps, from the top")
+    yield (
+        "inputs_as_read",
+        figures.faces(inputs_read.numpy(), titles, f"As read: {pixels.shape[1]} steps, from the top"),
+    )
     pixels, labels = pixels.to(next(model.parameters())), labels.to(model.device)
-    if found := rows.accuracy_by_step(model.predictor, pixels, labels):
+    if accuracy := rows.accuracy_by_step(model.predictor, pixels, labels):
         counts = data.class_counts("train")
         majority = data.class_counts(stage)[counts.index(max(counts))] / len(labels)
-        yield "accuracy_by_step", by_step({f"{stage} accuracy if reading had stopped": {"": found}}, majority)
+        yield "accuracy_by_step", by_step({f"{stage} accuracy if reading had stopped": {"": accuracy}}, majority)
     pixels, labels = pixels[:INSPECTED], labels[:INSPECTED]
     with torch.no_grad():
         inputs = rows.record_inputs(model, nn.LSTM, pixels)[1].items()
@@ -110,6 +113,6 @@ def draw_reading(model: Classifier, data: FaceRows, stage: str) -> Drawn:
 def by_step(
     panels: dict[str, dict[str, rows.ByStep]], majority: float | None = None, logarithmic: bool = False
 ) -> Figure:
-    """Curves over the steps, {title: {label: {step: value}}}."""
-    lines = {title: {name: [pd.Series(found)] for name, found in panel.items()} for title, panel in panels.items()}
+    """Draw curves over the steps, {title: {label: {step: value}}}."""
+    lines = {title: {name: [pd.Series(values)] for name, values in panel.items()} for title, panel in panels.items()}
     return curves(lines, "step, in the order of reading", majority, logarithmic)

@@ -1,4 +1,4 @@
-"""Throughput and gradients, for loggers alone: neither belongs among a run's results."""
+"""Throughput and gradient norm, for loggers only: neither is a result of a run."""
 
 import time
 from typing import Any
@@ -12,9 +12,9 @@ from lfw_seq.training.classifier import Classifier
 
 
 class Scalars(Callback):
-    """`train/images_per_second`, without validation; `train/gradient_norm` before clipping, the mean of the steps.
+    """Log `train/images_per_second`, without validation, and `train/gradient_norm`, the mean before clipping.
 
-    There is no norm in 16-mixed, where gradients may be scaled.
+    In 16-mixed there is no norm, as gradients may be scaled.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Scalars(Callback):
         self.started, self.images, self.norms = time.perf_counter(), 0, []
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
-        """Take the norm; it stays on the device until the epoch's end."""
+        """Compute the norm; it stays on the device until the epoch's end."""
         if trainer.precision != "16-mixed":
             gradients = (part.grad for part in pl_module.predictor.net.parameters() if part.grad is not None)
             self.norms.append(torch.nn.utils.get_total_norm(gradients))

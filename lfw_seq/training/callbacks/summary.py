@@ -23,14 +23,14 @@ from lfw_seq.training.tensorboard import RESULTS, writer_of
 log = logging.getLogger(__name__)
 
 GROUPS = ("augment", "data", "experiment", "model", "optimizer", "schedule")
-SPRITE = 32  # pixels a side at most: TensorBoard lays the pictures out in float64, and shows them as small
+SPRITE = 32  # pixels per side at most: TensorBoard arranges sprites in float64, and shows them small
 
 
 class Summary(Callback):
-    """Writes the settings when training starts, so that a run that never ends has them, and the result at the end.
+    """Write the settings when training starts, so that an unfinished run has them, and the result at the end.
 
-    Columns are not declared: TensorBoard then takes them from all runs, and shows five: what differs between runs, then
-    by name, capitals before small letters.
+    Columns are not declared: TensorBoard then collects them from all runs and shows five, first those that differ
+    between runs, then by name, uppercase before lowercase.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
@@ -58,10 +58,10 @@ class Summary(Callback):
 
 
 def settings(config: dict[str, Any], chosen: dict[str, str]) -> dict[str, float | str]:
-    """The choices of config groups, and by dotted key what changes a run's numbers; of callbacks only numbers.
+    """Choices of config groups, and settings that change results by dotted key; of callbacks only numbers.
 
-    A choice has a capital, as `Model`, and so comes before keys; one that was not made is there too, or a sweep over it
-    and `null` would not differ.
+    Choices are capitalized, as `Model`, to be sorted before keys; null choices are included, or TensorBoard would show
+    no difference in a sweep over a choice and `null`.
     """
     found: dict[str, float | str] = {name.capitalize(): chosen.get(name, "None") for name in GROUPS if chosen}
     for key, value in flat(config).items():
@@ -73,12 +73,12 @@ def settings(config: dict[str, Any], chosen: dict[str, str]) -> dict[str, float 
 
 
 class Network(Callback):
-    """Writes the net's graph, and its features of the test images to the projector; photos stay in the run folder.
+    """Write the net's graph, and its features of the test images to the projector; photos stay in the run folder.
 
-    Of a sweep's jobs with equal nets one writes the graph: what torch.jit traces stays in memory, 1.6 MB a job.
+    Of a sweep's jobs with equal nets one writes the graph: torch.jit never frees a trace, 1.6 MB per job.
 
     Attributes:
-        projected: test images at most.
+        projected: maximum number of test images.
     """
 
     drawn: ClassVar[set[str]] = set()  # the nets whose graphs this process has written
@@ -104,7 +104,7 @@ class Network(Callback):
                     writer.add_graph(net, rows[:1])
             except (RuntimeError, ValueError) as error:  # a net that cannot be traced
                 log.info("No graph of this net: %s", str(error).splitlines()[0])
-        if not inputs or inputs[-1].ndim != 2:  # no linear layer gives the logits
+        if not inputs or inputs[-1].ndim != 2:  # no linear layer computes the logits
             return
         names, predicted = data.faces.names, pl_module.probabilities["test"].argmax(dim=1)
         pairs = zip(labels.tolist(), predicted.tolist(), strict=False)

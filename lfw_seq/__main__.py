@@ -30,9 +30,8 @@ def main() -> None:
 
 def describe(name: str) -> tuple[str, str]:
     """Usage and summary of a command, parsed from the first line of its file, which is not imported."""
-    with (PACKAGE / f"{name}.py").open(encoding="utf-8") as file:
-        first = file.readline()
-    match = re.match(rf'"""`python -m lfw_seq\.({name}\b[^`]*)`: (.*?)\.?(?:"""|\. |$)', first)
+    text = (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+    match = re.match(rf'"""`python -m lfw_seq\.({name}\b[^`]*)`: (.*?)\.?(?:"""|\. |$)', text, re.MULTILINE)
     assert match, f"{name}.py: its first line does not describe the command"
     return match[1], match[2]
 

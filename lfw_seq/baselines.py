@@ -74,7 +74,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
             data.setup()
             known = ("loss", *classification_metrics(len(data.faces.names)))
             check_value("monitor", cfg.monitor, Literal[tuple(f"val/{name}" for name in known)])
-        runs.save_config(cfg, folder, record.overrides())
+        runs.save_config(cfg, folder)
         with threadpool_limits(cfg.threads), cli.configuring(cfg.baseline):
             values, probabilities, parameters = fit_and_test(cfg, data)
         record.write_predictions(folder, data, probabilities.tolist())

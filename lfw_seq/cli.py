@@ -140,11 +140,10 @@ class NewFolders(Callback):
     def remove_unused() -> None:
         """Remove the created folders if they hold nothing but logs and Hydra's list of a sweep's overrides."""
         with suppress(OSError):
-            for folder in NewFolders.created[:1]:
-                files = list(folder.iterdir())
-                if all(path.suffix == ".log" or path.name == "multirun.yaml" for path in files):
-                    for path in files:
-                        path.unlink()
+            files = [path for folder in NewFolders.created[:1] for path in folder.iterdir()]
+            if all(path.suffix == ".log" or path.name == "multirun.yaml" for path in files):
+                for path in files:
+                    path.unlink()
             for path in NewFolders.created:
                 path.rmdir()
 
@@ -162,11 +161,11 @@ def start(main: Callable[[], Any], stopped: Callable[[BaseException], int | None
     except ValueError as error:
         stop(str(error))
     NewFolders.created, NewFolders.run, NewFolders.started = (), None, False
-    if os.environ.get("HYDRA_FULL_ERROR") == "1" or "traceback=true" in sys.argv:
-        os.environ["HYDRA_FULL_ERROR"] = "1"
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1" or "traceback=true" in sys.argv
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
+    if full_error:
         main()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
     try:
         if {"--help", "-h"} & set(sys.argv):
             print(help_text(), flush=True)
@@ -181,8 +180,7 @@ def start(main: Callable[[], Any], stopped: Callable[[BaseException], int | None
             raise SystemExit(INTERRUPTED_STATUS) from None
         raise
     except Exception as error:
-        status = stopped(error)
-        if status is not None:
+        if (status := stopped(error)) is not None:
             raise SystemExit(status) from None
         if isinstance(error, USAGE_ERRORS) or not NewFolders.started:
             NewFolders.remove_unused()

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -98,8 +99,7 @@ def help_text() -> str:
 def describe_config_error(error: Exception) -> str:
     """Format Hydra's error about a config in one line, with the key."""
     text = str(error) or str(error.__cause__ or type(error).__name__)
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if unknown:
+    if unknown := re.search(r"Could not override '([^']+)'", text):
         return _no_such_key(unknown[1])
     choice = re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text)
     if choice and (extra := EXTRAS.get(choice[2])) and choice[1] == "hydra/launcher":
@@ -118,8 +118,7 @@ def describe_config_error(error: Exception) -> str:
 
 def _no_such_key(key: str) -> str:
     keys = _keys(besides=key)
-    close = difflib.get_close_matches(key, keys, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = "".join(f"did you mean {close}? " for close in difflib.get_close_matches(key, keys, n=1))
     if key in keys:  # in a sweep over choices
         hint = "not every choice has it; "
     return f"{key}: no such key; {hint}--cfg job prints all keys"
@@ -138,24 +137,16 @@ def _keys(besides: str) -> list[str]:
         besides: key of an override to leave out.
     """
 
-    def walk(node: DictConfig, prefix: str) -> list[str]:
-        keys = []
-        for key in map(str, node):
-            keys.append(f"{prefix}{key}")
-            if not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
-                child = node[key]
-                keys += walk(child, f"{prefix}{key}.") if isinstance(child, DictConfig) else []
-        return keys
+    def walk(node: object, prefix: str = "") -> Iterator[str]:
+        for key, value in node.items() if isinstance(node, dict) else ():
+            yield f"{prefix}{key}"
+            yield from walk(value, f"{prefix}{key}.")
 
     root, name = _config()
-    arguments = [
-        argument
-        for argument in sys.argv[1:]
-        if re.fullmatch(r"\w+=\w+", argument) and argument.split("=")[0] != besides
-    ]
-    for chosen in (arguments, []):
+    choices = [arg for arg in sys.argv[1:] if re.fullmatch(r"\w+=\w+", arg) and arg.split("=")[0] != besides]
+    for chosen in (choices, []):
         with suppress(HydraException, OmegaConfBaseException):
             GlobalHydra.instance().clear()
             with initialize_config_dir(str(root), version_base="1.3"):
-                return walk(compose(name, chosen), "")
+                return list(walk(OmegaConf.to_container(compose(name, chosen))))
     return []

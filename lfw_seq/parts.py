@@ -137,8 +137,6 @@ def fits(value: object, kind: Any) -> bool:
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any or isinstance(kind, TypeVar):
         return True
-    if origin is Callable:
-        return callable(value)
     if origin is Annotated:
         return fits(value, parts[0]) and parts[1].contain(value)
     if origin in (Union, types.UnionType):
@@ -151,8 +149,7 @@ def fits(value: object, kind: Any) -> bool:
         return isinstance(value, int | float) and math.isfinite(value)
     if kind is int:
         return isinstance(value, int) and abs(value) < 2**63
-    if kind in (type(None), None):
-        return value is None
+
     if kind is str:
         return isinstance(value, str) and len(value) <= LONGEST
     if origin is tuple and Ellipsis not in parts:

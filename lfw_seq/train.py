@@ -64,7 +64,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         if cfg.data.val_from == "test":
             log.warning("Validation is the test set (data.val_from=test): the test figures are too good")
         if not secondary:
-            runs.save_config(cfg, folder, record.overrides())
+            runs.save_config(cfg, folder)
         if cfg.train:
             with fit.misconfigured():
                 trainer.fit(classifier, data, ckpt_path=checkpoint, weights_only=True)

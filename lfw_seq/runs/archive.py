@@ -128,9 +128,8 @@ def construct(key: str, node: Any, package: types.ModuleType, extra: Mapping[str
         if name not in hints or name == "return" or name in (extra or {}):
             raise UsageError(f"{key}.{name!s:.100}: refused; {kind.__name__} takes no such value from a file")
         if isinstance(value, dict):
-            arguments[name] = construct(f"{key}.{name}", value, package)
+            value = construct(f"{key}.{name}", value, package)
         elif not fits(value, hints[name]):
             raise UsageError(f"{key}.{name}={value!r:.100}: refused; expected {in_words(hints[name])}")
-        else:
-            arguments[name] = value
+        arguments[name] = value
     return partial(kind, **arguments) if extra is None else kind(**arguments, **extra)

@@ -126,8 +126,7 @@ class TrainedRun:
     def probabilities(self, images: NDArray[np.float32], batch_size: int | None = None) -> NDArray[np.float32]:
         """Probabilities (N, C) of images (N, H, W[, 3]) in [0, 1]."""
         rows = torch.from_numpy(self.preprocessing.rows(images))
-        probabilities: NDArray[np.float32] = self.logits(rows, batch_size).softmax(dim=1).numpy()
-        return probabilities
+        return self.logits(rows, batch_size).softmax(dim=1).numpy()
 
 
 def load_run(folder: str | Path, key: str = "run") -> TrainedRun:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import UsageError, describe
@@ -44,11 +45,10 @@ def claimed(folder: Path, name: str) -> Iterator[None]:
         InUse: another process is writing the folder.
         UsageError: the folder holds a finished run, or an unfinished one of another experiment.
     """
-    new = not folder.is_dir()
-    if not new and not (folder / LOCK).exists() and any(path.suffix != ".log" for path in folder.iterdir()):
-        raise UsageError(f"{folder} holds files that are no run of lfw_seq: choose another hydra.run.dir")
     folder.mkdir(parents=True, exist_ok=True)
-    empty = not any(path.suffix != ".log" for path in folder.iterdir())
+    empty = all(path.suffix == ".log" for path in folder.iterdir())
+    if not empty and not (folder / LOCK).exists():
+        raise UsageError(f"{folder} holds files that are no run of lfw_seq: choose another hydra.run.dir")
     with (folder / LOCK).open("ab+", buffering=0) as lock:  # so that a full disk raises once, not again at the end
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, however it ends
@@ -214,8 +214,9 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_text(path, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
 
 
-def save_config(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
-    """Write .hydra/config.yaml, resolved, and .hydra/overrides.yaml."""
+def save_config(cfg: DictConfig, folder: Path) -> None:
+    """Write .hydra/config.yaml, resolved, and .hydra/overrides.yaml, as typed by the user."""
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     (folder / ".hydra").mkdir(exist_ok=True)
     write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
+    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(overrides))

@@ -91,8 +91,7 @@ def describe_data(data: FaceRows) -> dict[str, Any]:
 
 def model_name(cfg: DictConfig) -> str:
     """Name of the baseline, else of the choice in the group `model`, else of the model's class."""
-    name = cfg.get("baseline") or choices().get("model") or cfg.model._target_.rpartition(".")[2]
-    return str(name)
+    return str(cfg.get("baseline") or choices().get("model") or cfg.model._target_.rpartition(".")[2])
 
 
 def choices() -> dict[str, str]:
@@ -101,11 +100,6 @@ def choices() -> dict[str, str]:
         return {}
     chosen = HydraConfig.get().runtime.choices.items()
     return {str(group): str(name) for group, name in chosen if name and not str(group).startswith("hydra")}
-
-
-def overrides() -> list[str]:
-    """The overrides that the user typed; empty outside a Hydra command."""
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def cpu_name(threads: int) -> str:

@@ -87,11 +87,10 @@ def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Pa
 
     `fused` is turned off where it unscales gradients itself: Lightning then refuses to clip them in mixed precision.
     """
-    clips = "mixed" in str(cfg.trainer.get("precision")) and cfg.trainer.get("gradient_clip_val")
-    changes = {"fused": False} if clips and cfg.optimizer.get("fused") else {}
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = build_part(
-        "optimizer", {**to_plain(cfg.optimizer), **changes}
-    )
+    node = to_plain(cfg.optimizer)
+    if "mixed" in str(cfg.trainer.get("precision")) and cfg.trainer.get("gradient_clip_val") and node.get("fused"):
+        node["fused"] = False
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = build_part("optimizer", node)
     optimizer(net.parameters())
     return optimizer
 

@@ -121,13 +121,13 @@ class Classifier(LightningModule):
         probabilities = logits.softmax(dim=1)
         metrics = {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[stage]
         metrics.update(probabilities, targets if targets.ndim == 1 else targets.argmax(dim=1))
-        values = {"loss": functional.cross_entropy(logits, targets), **metrics.compute()}
+        loss = functional.cross_entropy(logits, targets)
+        values = {f"{stage}/{name}": value for name, value in {"loss": loss, **metrics.compute()}.items()}
         metrics.reset()
-        named = {f"{stage}/{name}": value for name, value in values.items()}
-        self.values |= named
+        self.values |= values
         self.probabilities[stage] = probabilities
-        self._log({name: value for name, value in named.items() if value.ndim == 0})
-        if not torch.isfinite(loss := named[f"{stage}/loss"]):
+        self._log({name: value for name, value in values.items() if value.ndim == 0})
+        if not torch.isfinite(loss):
             rates = [f" at learning rate {one.param_groups[0]['lr']:g}" for one in self.trainer.optimizers]
             raise RunError(
                 f"{stage}/loss is {loss.item()} in epoch {self.trained_epochs or self.trainer.current_epoch + 1}"

@@ -95,35 +95,30 @@ def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
     """Check `monitor`, a validation metric, and each callback's, also a train metric, the rate, step or epoch.
 
     Raises:
-        UsageError: an unknown metric, or the wrong mode for it.
+        UsageError: an unknown metric, or the wrong mode: "min" belongs to a loss, "max" to others.
     """
     validated = classifier.monitored("val")
-    check_monitor(cfg, "monitor", "monitor_mode", validated)
+    logged = (*validated, *classifier.monitored("train"), "train/lr", "step", "epoch")
+    keys = {"monitor": ("monitor_mode", validated)}
     for name, callback in cfg.callbacks.items():
         if isinstance(callback, DictConfig) and "monitor" in callback:
-            known = (*validated, *classifier.monitored("train"), "train/lr", "step", "epoch")
-            check_monitor(cfg, f"callbacks.{name}.monitor", f"callbacks.{name}.mode", known)
-
-
-def check_monitor(cfg: DictConfig, key: str, mode_key: str, known: tuple[str, ...]) -> None:
-    """Raise UsageError unless a metric is known and has its mode: "min" for a loss, "max" for others."""
-    monitor, mode = OmegaConf.select(cfg, key), OmegaConf.select(cfg, mode_key, default="min")
-    check_value(key, monitor, Literal[known])
-    check_value(mode_key, mode, Mode)
-    expected = "min" if monitor.endswith("/loss") else "max"
-    if monitor.startswith(("val/", "train/")) and monitor != "train/lr" and mode != expected:
-        raise UsageError(f"{mode_key}={mode}: {key}={monitor} needs {mode_key}={expected}")
+            keys[f"callbacks.{name}.monitor"] = (f"callbacks.{name}.mode", logged)
+    for key, (mode_key, names) in keys.items():
+        monitor, mode = OmegaConf.select(cfg, key), OmegaConf.select(cfg, mode_key, default="min")
+        check_value(key, monitor, Literal[names])
+        check_value(mode_key, mode, Mode)
+        expected = "min" if monitor.endswith("/loss") else "max"
+        if monitor.startswith(("val/", "train/")) and monitor != "train/lr" and mode != expected:
+            raise UsageError(f"{mode_key}={mode}: {key}={monitor} needs {mode_key}={expected}")
 
 
 def warn_of_overridden_model() -> None:
     """Warn if the model is not the experiment's own."""
     chosen = choices()
-    if (name := chosen.get("experiment")) is None:
-        return
-    entries: Any = OmegaConf.load(CONF / "experiment" / f"{name}.yaml").defaults
-    own = [entry["override /model"] for entry in entries if "override /model" in entry]
-    if own and own[0] != chosen["model"]:
-        log.warning("model=%s replaces the model of experiment=%s, %s", chosen["model"], name, own[0])
+    if name := chosen.get("experiment"):
+        for entry in OmegaConf.load(CONF / "experiment" / f"{name}.yaml").defaults:
+            if "override /model" in entry and (own := entry["override /model"]) != chosen["model"]:
+                log.warning("model=%s replaces the model of experiment=%s, %s", chosen["model"], name, own)
 
 
 @contextmanager
@@ -138,9 +133,8 @@ def misconfigured() -> Iterator[None]:
 def prepare_process(threads: int, seed: int) -> None:
     """Set process-wide threads and seeds; silence irrelevant messages."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # devices found, tips
-    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)  # devices found, tips
     for message in SILENCED:
         warnings.filterwarnings("ignore", message=message)
     threading.excepthook = hide_full_disk

@@ -1,7 +1,7 @@
 """Optimizers, learning-rate schedules and an average of the weights that torch and Lightning lack."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch.callbacks import WeightAveraging
@@ -53,14 +53,8 @@ class WeightAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(use_buffers=True, multi_avg_fn=warm_average(decay))
+        def average(averages: Any, weights: Any, averaged: Any) -> None:  # AveragedModel copies the weights at step 1
+            n = int(averaged) + 1
+            get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, averaged)
 
-
-def warm_average(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Averaging function for torch's AveragedModel, which copies the weights at step 1."""
-
-    def average(averages: Any, weights: Any, averaged: Any) -> None:
-        n = int(averaged) + 1
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, averaged)
-
-    return average
+        super().__init__(use_buffers=True, multi_avg_fn=average)

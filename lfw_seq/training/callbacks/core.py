@@ -1,6 +1,5 @@
 """Callbacks of every run: relocatable checkpoints, exact resume, and metrics.csv; choice of the checkpoint to load."""
 
-import csv
 import io
 import logging
 import time
@@ -17,7 +16,7 @@ from lfw_seq.cli import UsageError
 from lfw_seq.data.batches import derive_seed
 from lfw_seq.parts import check_value
 from lfw_seq.runs.archive import METADATA, open_checkpoint
-from lfw_seq.runs.folder import RESULT, write_bytes, write_text
+from lfw_seq.runs.folder import RESULT, csv_text, write_bytes, write_text
 from lfw_seq.runs.record import PREDICTIONS
 from lfw_seq.training.classifier import Classifier
 
@@ -123,12 +122,9 @@ class History(Callback):
             return
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         self.rows.append({"epoch": trainer.current_epoch + 1, **metrics})
-        text = io.StringIO()
-        names = dict.fromkeys(name for row in self.rows for name in row)  # a run of an older version may have others
-        writer = csv.DictWriter(text, list(names), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.path, text.getvalue(), sync=False)  # a resumed run writes all rows again
+        names = list(dict.fromkeys(name for row in self.rows for name in row))  # an older version may have had others
+        text = csv_text(names, [[row.get(name, "") for name in names] for row in self.rows])
+        write_text(self.path, text, sync=False)  # a resumed run writes all rows again
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
@@ -145,7 +141,8 @@ def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> t
     A damaged checkpoint of the run itself is ignored.
 
     Raises:
-        UsageError: the run was interrupted on other photos, or `ckpt_path` does not fit it.
+        UsageError: the run was interrupted on other photos, or `ckpt_path` is missing, damaged, contains code, or is
+            of another net, other people or, to train on, another optimizer.
     """
     path = folder / "checkpoints" / "last.ckpt"
     if path.exists():
@@ -163,15 +160,6 @@ def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> t
         return None, 0
     check_value("ckpt_path", cfg.ckpt_path, str)
     path = Path(cfg.ckpt_path).expanduser()
-    return path, check_checkpoint(path, classifier, resume=cfg.train)
-
-
-def check_checkpoint(path: Path, classifier: Classifier, resume: bool) -> int:
-    """Check that `ckpt_path` has this net and people, and to resume, this optimizer; returns its number of epochs.
-
-    Raises:
-        UsageError: it has not, is damaged, or contains code.
-    """
     if not path.is_file():
         raise UsageError(f"ckpt_path={path}: no such file; expected DIR/checkpoints/last.ckpt or best.ckpt of a run")
     checkpoint = open_checkpoint(path)
@@ -181,9 +169,10 @@ def check_checkpoint(path: Path, classifier: Classifier, resume: bool) -> int:
     if (checkpoint.get(METADATA) or {}).get("class_names") != classifier.metadata["class_names"]:
         raise UsageError(f"ckpt_path={path}: has other people than data; choose data as its run did")
     new, saved = classifier.optimizer(classifier.parameters()), checkpoint["optimizer_states"][0]["param_groups"][0]
-    if resume and (not {*new.defaults} <= {*saved} or bool(checkpoint["lr_schedulers"]) != bool(classifier.schedule)):
+    same = {*new.defaults} <= {*saved} and bool(checkpoint["lr_schedulers"]) == bool(classifier.schedule)
+    if cfg.train and not same:
         raise UsageError(f"ckpt_path={path}: continues with its own optimizer and schedule only; choose as its run did")
-    return int(checkpoint["epoch"]) + 1
+    return path, int(checkpoint["epoch"]) + 1
 
 
 def restore_best(trainer: Trainer, classifier: Classifier, path: Path | None = None) -> int:

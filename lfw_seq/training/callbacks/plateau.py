@@ -27,17 +27,10 @@ class PlateauScheduler(Callback):
         self, monitor: str, mode: str, factor: Part, patience: Count, min_delta: float, min_lr: NotNegative
     ) -> None:
         self.monitor = monitor
-        self.options: dict[str, Any] = {
-            "mode": mode,
-            "factor": factor,
-            "patience": patience - 1,
-            "threshold": min_delta,
-            "threshold_mode": "abs",
-            "min_lr": min_lr,
-            "eps": 0,
-        }
+        self.options: dict[str, Any] = {"mode": mode, "factor": factor, "patience": patience - 1}
+        self.options |= {"threshold": min_delta, "threshold_mode": "abs", "min_lr": min_lr, "eps": 0}
         self.scheduler: ReduceLROnPlateau | None = None
-        self._restored: dict[str, Any] | None = None
+        self._restored: dict[str, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach to the optimizer, and restore the state of a checkpoint."""

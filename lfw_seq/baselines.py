@@ -67,7 +67,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
 
     check_keys(cfg, KEYS)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
-    with runs.claimed(folder, experiment):
+    with runs.lock_run_dir(folder, experiment):
         with cli.configuring():
             prepare_process(cfg.threads, cfg.seed)
             data = build(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)

@@ -149,7 +149,6 @@ def fits(value: object, kind: Any) -> bool:
         return isinstance(value, int | float) and math.isfinite(value)
     if kind is int:
         return isinstance(value, int) and abs(value) < 2**63
-
     if kind is str:
         return isinstance(value, str) and len(value) <= LONGEST
     if origin is tuple and Ellipsis not in parts:

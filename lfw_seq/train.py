@@ -48,14 +48,14 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     cfg = fit.available_data(cfg)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
     secondary = fit.is_secondary_process(cfg)
-    with nullcontext() if secondary else runs.claimed(folder, experiment):
+    with nullcontext() if secondary else runs.lock_run_dir(folder, experiment):
         with cli.configuring():
             cfg = fit.draw_seed(cfg, folder, secondary)
             fit.prepare_process(cfg.threads, cfg.seed)
             cfg, trial = draw_trial(cfg)
             data = build_data(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
             data.setup()
-            cfg = build.choose_precision(cfg, data)
+            cfg = build.choose_precision(cfg)
             classifier = build.build_classifier(cfg, data)
             fit.check_monitors(cfg, classifier)
             checkpoint, epochs_before = core.start_checkpoint(cfg, folder, classifier)

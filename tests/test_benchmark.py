@@ -18,6 +18,7 @@ from lfw_seq.benchmarks.timing import (
     unavailable,
 )
 from lfw_seq.cli import UsageError
+from lfw_seq.models.recurrent import bf16_error
 
 from .conftest import SMALL, Shell
 
@@ -81,7 +82,10 @@ def test_predictions_agree_in_every_engine(shell: Shell) -> None:
     assert {name.partition(", ")[2] for name in summary if "/" not in name} == {"1", "32", "512"}
     assert all(row["images_per_second"]["median"] > 0 for row in summary.values())
     differences = {line.partition(": within ")[0]: line for line in printed.splitlines() if ": within " in line}
-    assert float(differences["PyTorch in bf16"].split()[-1]) < 0.02
+    if bf16_error():
+        assert f"bf16: skipped, {bf16_error()}" in printed
+    else:
+        assert float(differences["PyTorch in bf16"].split()[-1]) < 0.02
     if unavailable("export", "onnx", "onnxruntime") is None:
         assert float(differences["ONNX"].split()[-1]) < 1e-5
 
@@ -89,7 +93,8 @@ def test_predictions_agree_in_every_engine(shell: Shell) -> None:
 @pytest.mark.slow
 def test_an_epoch_beside_the_shortest_loop(shell: Shell) -> None:
     printed, summary = run_benchmark(shell, "epoch", *SMALL, "epochs=1")
-    assert {"ours / shortest PyTorch loop", "ours in bf16 / that loop in bf16", "ours in bf16 / ours"} <= summary.keys()
+    in_bf16 = {"ours in bf16 / that loop in bf16", "ours in bf16 / ours", "that loop in bf16 / shortest PyTorch loop"}
+    assert {"ours / shortest PyTorch loop"} | (set() if bf16_error() else in_bf16) <= summary.keys()
     for name, backend in {"Keras on TensorFlow": "tensorflow", "Keras on JAX": "jax"}.items():
         lack = unavailable("peers", "keras", backend)
         assert f"{name}: {lack}" in printed if lack else f"{name} / ours" in summary

@@ -73,6 +73,17 @@ def test_a_run_comes_back_with_its_best_weights(run: Path) -> None:
     assert back.probabilities(np.zeros((2, 50, 37), dtype=np.float32)).sum(axis=1) == pytest.approx([1, 1])
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_a_run_in_bfloat16_is_read_where_the_processor_refuses_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    back, rows = load_run(run), torch.rand(3, 50, 37)
+    expected = back.logits(rows)
+    back.config["trainer"]["precision"] = precision
+    monkeypatch.setattr("lfw_seq.runs.checkpoint.bf16_error", lambda: "no kernel")
+    assert torch.equal(back.logits(rows), expected)
+
+
 def test_without_best_weights_the_last_are_taken(config: Compose, tmp_path: Path) -> None:
     train(config(*SMALL, "callbacks.best=null", "data.order=columns", "model=gru"))
     back = load_run(tmp_path / "run")

@@ -10,10 +10,8 @@ from sklearn import metrics as sk
 from torch.utils.tensorboard import SummaryWriter
 
 from lfw_seq.cli import UsageError
-from lfw_seq.data.module import build as build_data
 from lfw_seq.evaluation import summary
-from lfw_seq.models.recurrent import RecurrentReader
-from lfw_seq.parts import to_plain
+from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.runs import folder as runs
 from lfw_seq.train import train
 from lfw_seq.training import build
@@ -122,36 +120,48 @@ def test_gradients_are_clipped_in_mixed_precision_and_with_balanced_class_weight
 
 
 @pytest.mark.parametrize(
-    ("flags", "trained", "words"),
+    ("precision", "flag", "error", "trained", "words"),
     [
-        ({"avx512_bf16": True}, "bf16-mixed", ""),
-        ({}, "32-true", "precision=auto: this processor has no instructions for bfloat16; float32 is used"),
-        (None, "32-true", "precision=auto: this processor refuses the net (could not create a primitive descriptor)"),
+        ("auto", True, "", "bf16-mixed", ""),
+        ("auto", False, "", "32-true", "=auto: this processor has no instructions for bfloat16; float32 is used"),
+        ("auto", True, "no kernel", "32-true", "=auto: this processor refuses bfloat16 (no kernel); float32 is used"),
+        ("bf16-mixed", False, "", "bf16-mixed", "=bf16-mixed: this processor has no instructions for bfloat16\n"),
+        ("bf16-mixed", False, "no kernel", "32-true", "no instructions for bfloat16; float32 is used"),
+        ("16-mixed", False, "no kernel", "32-true", "no instructions for bfloat16; float32 is used"),
+        ("64-true", False, "no kernel", "64-true", ""),
     ],
 )
-def test_auto_trains_in_bfloat16_where_the_processor_can(
+def test_bfloat16_where_the_processor_trains_in_it(
     config: Compose,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    flags: dict[str, bool] | None,
+    precision: str,
+    flag: bool,
+    error: str,
     trained: str,
     words: str,
 ) -> None:
-    def refused(*args: object) -> None:
-        raise RuntimeError("could not create a primitive descriptor")
-
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True} if flags is None else flags)
-    if flags is None:
-        monkeypatch.setattr(RecurrentReader, "forward", refused)
-    before = torch.get_rng_state()
-    cfg = config(*SMALL, "trainer=cpu", "trainer.precision=auto")
-    data = build_data(to_plain(cfg.data), 42, 0)
-    data.setup()
-    assert build.choose_precision(cfg, data).trainer.precision == trained
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": flag})
+    monkeypatch.setattr(build, "bf16_error", lambda: error)
+    cfg = config("trainer=cpu", f"trainer.precision={precision}")
+    assert build.choose_precision(cfg).trainer.precision == trained
     assert words in caplog.text
     assert bool(words) == bool(caplog.text)
+
+
+def test_a_processor_is_asked_for_bfloat16_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_rng_state()
+    bf16_error.cache_clear()
+    bf16_error()
     assert torch.equal(torch.get_rng_state(), before)
-    assert build.choose_precision(config(*SMALL), data).trainer.precision == "32-true"
+
+    def refuse(*args: object) -> None:
+        raise RuntimeError("could not create a primitive descriptor. Run workload with ...")
+
+    bf16_error.cache_clear()
+    monkeypatch.setattr(torch.nn.LSTM, "forward", refuse)
+    assert bf16_error() == "could not create a primitive descriptor"
+    bf16_error.cache_clear()
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
@@ -182,16 +192,20 @@ def test_a_finished_run_is_not_overwritten(config: Compose, run: Path) -> None:
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
-    with runs.claimed(tmp_path, "x"), pytest.raises(UsageError, match="another process"), runs.claimed(tmp_path, "x"):
+    with (
+        runs.lock_run_dir(tmp_path, "x"),
+        pytest.raises(UsageError, match="another process"),
+        runs.lock_run_dir(tmp_path, "x"),
+    ):
         pass
 
 
 def test_a_failed_run_says_why_and_may_be_run_again(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), runs.claimed(tmp_path / "run", "abc"):
+    with pytest.raises(ZeroDivisionError), runs.lock_run_dir(tmp_path / "run", "abc"):
         _ = 1 / 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result == {"status": "failed", "config_hash": "abc", "error": "ZeroDivisionError: division by zero"}
-    with runs.claimed(tmp_path / "run", "abc"):
+    with runs.lock_run_dir(tmp_path / "run", "abc"):
         pass
 
 

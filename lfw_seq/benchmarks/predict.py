@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lfw_seq.benchmarks.epoch import build
 from lfw_seq.benchmarks.timing import Cost, Plan, mean_cost, read_clocks, unavailable
+from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.runs.formats import INPUT, onnx_bytes
 
 SIZES = (1, 32, 512)
@@ -28,13 +29,14 @@ def plan(cfg: DictConfig) -> Plan:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             return net(rows).float().numpy()
 
-    engines: dict[str, Engine] = {"PyTorch": in_torch, "PyTorch in bf16": partial(in_torch, bf16=True)}
+    engines: dict[str, Engine] = {"PyTorch": in_torch}
+    engines |= {} if (error := bf16_error()) else {"PyTorch in bf16": partial(in_torch, bf16=True)}
     missing = unavailable("export", "onnx", "onnxruntime")
     engines |= {} if missing else onnx_engines(net, rows, cfg.threads)
     contenders = {f"{name}, {n}": partial(predict, run, rows, n) for name, run in engines.items() for n in SIZES}
     pairs = [(name, f"PyTorch, {name.partition(', ')[2]}", "images_per_second") for name in contenders]
     notes = [f"{name}: within {abs(run(rows) - in_torch(rows)).max():.1e}" for name, run in engines.items()]
-    notes += [f"onnxruntime: {missing}"] if missing else []
+    notes += [f"onnxruntime: {missing}"] * bool(missing) + [f"bf16: skipped, {error}"] * bool(error)
     return "Probabilities of 512 images, by batch size", contenders, pairs[len(SIZES) :], notes
 
 

@@ -3,6 +3,7 @@
 Shape legend: B batch, T rows, F pixels a row, D = hidden size x directions, C people.
 """
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import torch
@@ -11,6 +12,17 @@ from torch.nn.functional import pad
 
 from lfw_seq.models.init import Scheme, initialise
 from lfw_seq.parts import Bounds, Share, Units
+
+
+@cache
+def bf16_error() -> str:
+    """Why this CPU cannot train an LSTM under bf16 autocast, which oneDNN refuses without AVX-512; empty if it can."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.autocast("cpu", torch.bfloat16):
+            nn.LSTM(2, 2)(torch.zeros(1, 1, 2))[0].sum().backward()
+    except RuntimeError as error:  # "could not create a primitive descriptor"
+        return str(error).split(". ")[0]
+    return ""
 
 
 class LSTM(nn.LSTM):

@@ -21,6 +21,7 @@ from lfw_seq.data.images import is_folder, read_image
 from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize, sequences
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.models.predictor import Predictor
+from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.parts import Bounds, check_value, fits
 from lfw_seq.runs.archive import FORMAT, METADATA, construct, open_checkpoint
 
@@ -116,8 +117,8 @@ class TrainedRun:
         parameter = next(self.predictor.parameters())
         device, precision = parameter.device, self.config["trainer"].get("precision")
         mixed = AUTOCAST.get(precision)
-        if mixed is not None and device.type == "cpu":
-            mixed = torch.bfloat16  # Lightning's choice on a CPU
+        if mixed is not None and device.type == "cpu":  # bfloat16 is Lightning's choice there
+            mixed = None if bf16_error() else torch.bfloat16
         size = batch_size or self.config["data"].get("eval_batch_size", 512)
         with torch.inference_mode(), torch.autocast(device.type, mixed, enabled=mixed is not None):
             parts = rows.to(DTYPES.get(precision, torch.float32)).split(size)

@@ -32,7 +32,7 @@ class InUse(UsageError):
 
 
 @contextmanager
-def claimed(folder: Path, name: str) -> Iterator[None]:
+def lock_run_dir(folder: Path, name: str) -> Iterator[None]:
     """Lock a run folder, created when missing, for as long as the context lasts.
 
     A UsageError leaves the folder as it was; any other error is written to result.json.

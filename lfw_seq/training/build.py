@@ -16,9 +16,11 @@ from lfw_seq.cli import UsageError, as_typed, configuring
 from lfw_seq.data.module import FaceRows
 from lfw_seq.evaluation.summary import count_parameters
 from lfw_seq.models.predictor import Predictor
+from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.parts import build_part, to_plain
 from lfw_seq.runs import record
 from lfw_seq.runs.archive import FORMAT
+from lfw_seq.runs.checkpoint import AUTOCAST
 from lfw_seq.training.callbacks.core import CheckpointFiles
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.optimizers import WeightAverage
@@ -49,37 +51,25 @@ def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
     return net
 
 
-def choose_precision(cfg: DictConfig, data: FaceRows) -> DictConfig:
+def choose_precision(cfg: DictConfig) -> DictConfig:
     """Replace `trainer.precision=auto` by bf16-mixed on a processor with bfloat16 instructions, else by 32-true.
 
-    On a GPU it is 32-true. Warn of bf16-mixed on a processor without the instructions.
+    On a GPU it is 32-true. bf16-mixed on a processor without the instructions is slow, and 32-true where oneDNN has no
+    such LSTM; a warning names either.
     """
     precision = cfg.trainer.get("precision")
-    on_gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    if precision not in ("auto", "bf16-mixed") or (on_gpu and precision != "auto"):
+    on_gpu = cfg.trainer.accelerator != "cpu" and torch.accelerator.is_available()
+    if precision not in ("auto", *AUTOCAST) or (on_gpu and precision != "auto"):
         return cfg
-    reason = "" if on_gpu else why_not_bf16(cfg, data)
-    if reason:
-        log.warning("trainer.precision=%s: %s%s", precision, reason, "; float32 is used" * (precision == "auto"))
+    flags: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    lacks, error = not (on_gpu or flags.get("avx512_bf16")), "" if on_gpu else bf16_error()
+    float32 = bool(on_gpu or error or (lacks and precision == "auto"))
+    if lacks or error:
+        reason = "has no instructions for bfloat16" if lacks else f"refuses bfloat16 ({error})"
+        log.warning("trainer.precision=%s: this processor %s%s", precision, reason, "; float32 is used" * float32)
     changed = cfg.copy()
-    if precision == "auto":
-        changed.trainer.precision = "32-true" if reason or on_gpu else "bf16-mixed"
+    changed.trainer.precision = "32-true" if float32 else "bf16-mixed"
     return changed
-
-
-def why_not_bf16(cfg: DictConfig, data: FaceRows) -> str:
-    """Why this processor cannot train in bfloat16; empty if it can."""
-    if not getattr(torch.cpu, "get_capabilities", dict[str, Any])().get("avx512_bf16"):
-        return "this processor has no instructions for bfloat16"
-    with torch.random.fork_rng(devices=[]):
-        net = build_net(cfg, data)
-        try:
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = net(torch.zeros(int(cfg.data.batch_size), *data.shape))
-            logits.sum().backward()
-        except RuntimeError as error:  # oneDNN of some processors: "could not create a primitive descriptor"
-            return f"this processor refuses the net ({error})"
-    return ""
 
 
 def build_optimizer(cfg: DictConfig, net: nn.Module) -> Callable[[Iterable[nn.Parameter]], Optimizer]:

@@ -175,6 +175,15 @@ def test_a_model_that_predicts_one_person_is_called_that() -> None:
     assert card["majority"] == {"name": "P0", "rate": 0.75, "lift": 1.0}
 
 
+def test_two_runs_are_drawn_each_with_its_own_order_of_images() -> None:
+    scores, truth = [[0.7, 0.3], [0.4, 0.6], [0.2, 0.8], [0.9, 0.1]], [0, 1, 0, 0]
+    orders = {"one": drawn(scores, truth), "other": drawn(scores[::-1], truth[::-1])}
+    runs = [text.Evaluated(name, predictions, scorecard(predictions)) for name, predictions in orders.items()]
+    alt = sections.draw(runs)["reliability"].alt
+    errors = dict(re.findall(r"(one|other), ECE (\d\.\d+)", alt))
+    assert errors["one"] == errors["other"] != "0.000"
+
+
 def test_the_majority_is_the_most_frequent_person_of_training() -> None:
     """On a tie among all images, the class order alone would choose another."""
     result = {"data": {"counts": {"train": [4, 6], "val": [0, 0], "test": [3, 2]}}}

@@ -94,7 +94,7 @@ def test_figures_hold_few_images_and_many_people(people: int) -> None:
     drawn = {
         "confusion": figures.confusion(scores.argmax(axis=1), truth, names),
         "curves": figures.per_person(scores, truth, names),
-        "reliability": figures.reliability({"one": scores, "other": scores**2}, truth),
+        "reliability": figures.reliability({"one": (scores, truth), "other": (scores**2, truth)}),
         "det": figures.det({"": bio.det(*bio.verification_scores(scores, truth))}),
         "cmc": figures.cmc({"one": bio.cmc(scores, truth)}, truth),
         "faces": figures.faces(chance.random((7, 5, 4, 3)), names[:1] * 7, "seven"),

@@ -63,11 +63,11 @@ def per_person(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str]
     return figure
 
 
-def reliability(sets: Mapping[str, NDArray[Any]], truth: bio.Ids) -> Figure:
-    """Reliability diagram and confidence histogram of sets of probabilities (N, C) for ids (N,)."""
+def reliability(sets: Mapping[str, tuple[NDArray[Any], bio.Ids]]) -> Figure:
+    """Reliability diagram and confidence histogram of sets of probabilities (N, C) with true ids (N,)."""
     figure, (upper, lower) = plots(WIDTH, 5, 2, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], **REFERENCE)
-    for label, probabilities in sets.items():
+    for label, (probabilities, truth) in sets.items():
         _, mean, accuracy = bio.reliability(probabilities, truth)
         filled = np.isfinite(mean)
         text = f"{label}, ECE {bio.expected_calibration_error(probabilities, truth):.3f}"

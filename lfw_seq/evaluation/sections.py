@@ -31,10 +31,12 @@ def draw(runs: Sequence[Evaluated]) -> dict[str, Picture]:
     drawn["cmc"] = figures.cmc({name: bio.cmc(one.probabilities, one.truth) for name, one in labelled.items()}, truth)
     pairs = {name: bio.verification_scores(one.probabilities, one.truth) for name, one in labelled.items()}
     drawn["det"] = figures.det({name: bio.det(*scores) for name, scores in pairs.items()})
-    sets: dict[str, NDArray[Any]] = {name or "as trained": one.probabilities for name, one in labelled.items()}
+    sets: dict[str, tuple[NDArray[Any], bio.Ids]] = {
+        name or "as trained": (one.probabilities, one.truth) for name, one in labelled.items()
+    }
     if len(runs) == 1 and (temperature := runs[0].card["calibration"]["temperature"]):
-        sets[f"temperature {temperature:.2f}"] = scaled(runs[0].predictions, temperature)
-    drawn["reliability"] = figures.reliability(sets, truth)
+        sets[f"temperature {temperature:.2f}"] = scaled(runs[0].predictions, temperature), truth
+    drawn["reliability"] = figures.reliability(sets)
     if steps := {name: [pd.Series(one.by_step)] for name, one in labelled.items() if one.by_step}:
         drawn["steps"] = curves({"accuracy if reading had stopped": steps}, "steps read", majority)
     if runs[0].card["open_set"]:

@@ -76,7 +76,7 @@ def draw_predictions(model: Classifier, data: FaceRows, stage: str) -> Drawn:
     names, truth, scores = data.faces.names, data.tensors[stage][1].numpy(), model.probabilities[stage].cpu().numpy()
     yield "confusion", figures.confusion(scores.argmax(axis=1), truth, names)
     yield "roc_and_precision_recall", figures.per_person(scores, truth, names)
-    yield "reliability", figures.reliability({stage: scores}, truth)
+    yield "reliability", figures.reliability({stage: (scores, truth)})
     if order := figures.confident_mistakes(scores, truth, PHOTOS):
         images = data.faces.images[data.indices[stage][order]]
         yield "mistakes", figures.mistakes(images, scores[order], truth[order], names)

@@ -1,4 +1,4 @@
-"""`python -m lfw_seq.train`: train a net on faces, test it once, and write a run folder. Read top to bottom."""
+"""`python -m lfw_seq.train`: train a net on faces, test it once, and write a run folder."""
 
 from __future__ import annotations
 

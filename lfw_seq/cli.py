@@ -210,4 +210,4 @@ def _how_to_resume(arguments: list[str]) -> str:
             return ""
         arguments = [argument for argument in arguments if not argument.startswith("hydra.run.dir=")]
         arguments.append(f"hydra.run.dir={NewFolders.run}")
-    return f"Go on with: {shlex.join(['python', '-m', f'lfw_seq.{Path(sys.argv[0]).stem}', *arguments])}"
+    return f"Resume with: {shlex.join(['python', '-m', f'lfw_seq.{Path(sys.argv[0]).stem}', *arguments])}"

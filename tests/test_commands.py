@@ -111,7 +111,7 @@ def test_ctrl_c_names_the_command_that_goes_on(tmp_path: Path) -> None:
     os.kill(run.pid, signal.SIGINT)
     last = run.communicate(timeout=60)[1].splitlines()[-1]
     assert run.returncode == 130
-    assert last.startswith("Interrupted. Go on with: python -m lfw_seq.train data=synthetic")
+    assert last.startswith("Interrupted. Resume with: python -m lfw_seq.train data=synthetic")
     assert last.endswith(f"hydra.run.dir={next(tmp_path.glob('outputs/*/*'))}")
 
 

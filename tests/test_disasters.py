@@ -126,7 +126,7 @@ def test_ctrl_c_ends_in_one_line(tmp_path: Path, launcher: str) -> None:
     wait_for_epochs(tmp_path / "sweep", sweep)
     os.killpg(sweep.pid, signal.SIGINT)
     said = sweep.communicate(timeout=60)[1]
-    assert re.fullmatch(r"Interrupted\. Go on with: python -m lfw_seq\.train -m [^\n]+\n", said), said
+    assert re.fullmatch(r"Interrupted\. Resume with: python -m lfw_seq\.train -m [^\n]+\n", said), said
     assert sweep.returncode == 130
 
 
@@ -139,6 +139,6 @@ def test_a_sweep_killed_by_the_system_says_next_time_which_job_it_was(tmp_path: 
     assert runs.was_interrupted(job)
     again = command(*SWEEP, "trainer.max_epochs=30", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    (line,) = (line for line in again.stdout.splitlines() if "was interrupted, goes on" in line)
+    (line,) = (line for line in again.stdout.splitlines() if "interrupted before, resuming" in line)
     assert job.name in line
     assert f"3 finished, 0 not, in {tmp_path / 'sweep'}" in again.stdout

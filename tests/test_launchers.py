@@ -127,7 +127,7 @@ def test_a_preempted_job_of_submitit_goes_on(tmp_path: Path) -> None:
     assert statuses(tmp_path) == ["complete"] * 2
     printed = "".join(path.read_text() for path in (tmp_path / "sweep" / ".submitit").glob("*/*_log.*"))
     assert "this job is preempted" in printed
-    assert f"{name}: was interrupted, goes on" in printed
+    assert f"{name}: interrupted before, resuming" in printed
     assert "Resuming after epoch" in (tmp_path / "sweep" / name / "train.log").read_text()
 
 

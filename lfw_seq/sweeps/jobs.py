@@ -68,7 +68,7 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)
     if runs.was_interrupted(folder) and (folder / "checkpoints").is_dir():
-        print(f"{label}: was interrupted, goes on", flush=True)
+        print(f"{label}: interrupted before, resuming", flush=True)
     logging.raiseExceptions = False  # ignore a full disk
     try:
         if re.search(SEVERAL, strategy := str(OmegaConf.select(cfg, "trainer.strategy"))):

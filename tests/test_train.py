@@ -128,6 +128,8 @@ def test_gradients_are_clipped_in_mixed_precision_and_with_balanced_class_weight
         ("bf16-mixed", False, "", "bf16-mixed", "=bf16-mixed: this processor has no instructions for bfloat16\n"),
         ("bf16-mixed", False, "no kernel", "32-true", "no instructions for bfloat16; float32 is used"),
         ("16-mixed", False, "no kernel", "32-true", "no instructions for bfloat16; float32 is used"),
+        ("16-mixed", True, "", "bf16-mixed", ""),
+        ("32-true", False, "no kernel", "32-true", ""),
         ("64-true", False, "no kernel", "64-true", ""),
     ],
 )
@@ -149,7 +151,7 @@ def test_bfloat16_where_the_processor_trains_in_it(
     assert bool(words) == bool(caplog.text)
 
 
-def test_a_processor_is_asked_for_bfloat16_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bfloat16_probe_names_the_error_and_draws_no_random_number(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_rng_state()
     bf16_error.cache_clear()
     bf16_error()

@@ -54,8 +54,8 @@ def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
 def choose_precision(cfg: DictConfig) -> DictConfig:
     """Replace `trainer.precision=auto` by bf16-mixed on a processor with bfloat16 instructions, else by 32-true.
 
-    On a GPU it is 32-true. bf16-mixed on a processor without the instructions is slow, and 32-true where oneDNN has no
-    such LSTM; a warning names either.
+    On a GPU it is 32-true. On a CPU, 16-mixed is bf16-mixed, as in Lightning; either is slow on a processor without the
+    instructions, and 32-true where oneDNN has no such LSTM, both with a warning.
     """
     precision = cfg.trainer.get("precision")
     on_gpu = cfg.trainer.accelerator != "cpu" and torch.accelerator.is_available()

@@ -192,6 +192,10 @@ ROWS = [
     for start, _, entries in (line.partition("|") for line in TABLE.strip().splitlines())
     for entry in entries.split(" | ")
 ]
+INPUTS = [  # every fourth in `make test`
+    pytest.param(*row, id=f"{row[0]} {row[1]}", marks=[pytest.mark.slow] * (number % 4 > 0))
+    for number, row in enumerate(ROWS)
+]
 
 
 def save(path: Path, value: int | None = None, count: int = 3) -> None:
@@ -265,7 +269,7 @@ def mistake(command: str, words: list[str], capsys: pytest.CaptureFixture[str], 
     return printed.err
 
 
-@pytest.mark.parametrize(("start", "entry", "text"), ROWS, ids=[f"{start} {entry}" for start, entry, _ in ROWS])
+@pytest.mark.parametrize(("start", "entry", "text"), INPUTS)
 def test_a_mistake_ends_in_one_line(
     start: str, entry: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 Shape legend: B batch, T rows, F pixels a row, C people.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from lfw_seq.data.module import SPLIT
 from lfw_seq.parts import to_plain
 from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.runs.folder import RESULT, read_result
+
+log = logging.getLogger(__name__)
 
 SAME = (*SPLIT, "order", "pixel_scale", "standardize")  # keys of conf/data that net and teacher have in common
 
@@ -64,6 +67,7 @@ def load_teacher(cfg: DictConfig, fingerprint: str) -> nn.Module:
             f"teacher={cfg.teacher}: {len(same)} of its {len(results)} finished runs have split_seed={cfg.split_seed} "
             "and the same data and standardization; expected the folder of one, or of a sweep with one"
         )
+    log.info("Taught by %s", same[0])
     return load_run(same[0], "teacher").predictor.net
 
 

@@ -109,7 +109,7 @@ def to_torch(run: TrainedRun) -> bytes:
         warnings.filterwarnings("ignore", message=r"The tensor attributes? .*_flat_weights")
         try:
             program = torch.export.export(net, (rows,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
-        except (torch._dynamo.exc.TorchDynamoException, RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError) as error:
             raise UsageError(f"format=torch: this net cannot be exported ({error}); use format=onnx") from error
     torch.export.save(program, file, extra_files={METADATA: metadata(run)})
     return file.getvalue()

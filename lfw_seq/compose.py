@@ -19,7 +19,7 @@ from lfw_seq import CONF
 
 # Keys whose value is a path, which may have spaces, commas, brackets or letters that Hydra's grammar does not allow.
 PATHS = {"run", "against", "sweep", "faces", "images", "image", "out", "data.root", "data.data_home", "ckpt_path"}
-PATHS |= {"hydra.run.dir", "hydra.sweep.dir", "teacher"}
+PATHS |= {"hydra.run.dir", "hydra.sweep.dir"}
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 # Hydra's flags and their valid values; for a wrong one Hydra itself prints its usage, in many lines.

@@ -24,7 +24,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a 
 # Keys left out of the experiment hash, as they change no result.
 NOT_HASHED: tuple[str, ...] = ("run_dir", "traceback", "task_name", "tags", "fail_fast", "substitute_data")
 NOT_HASHED += ("display", "logger", "data.cache_dir", "data.download")
-NOT_HASHED_AS = {"train": True, "test": True, "ckpt_path": None, "teacher": None}  # left out at these values
+NOT_HASHED_AS = {"train": True, "test": True, "ckpt_path": None}  # left out at these values
 
 
 class InUse(UsageError):

@@ -23,7 +23,6 @@ from lfw_seq.runs.archive import FORMAT
 from lfw_seq.runs.checkpoint import AUTOCAST
 from lfw_seq.training.callbacks.core import CheckpointFiles
 from lfw_seq.training.classifier import Classifier
-from lfw_seq.training.distillation import Distillation, load_teacher
 from lfw_seq.training.optimizers import WeightAverage
 from lfw_seq.training.tensorboard import EpochLogger
 
@@ -118,8 +117,6 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
     with configuring("augment"):
         layout = {"layout": data.layout, "num_classes": len(names)}
         augment = build_part("augment", cfg.augment)(**layout) if cfg.get("augment") else None
-    if cfg.teacher is not None:
-        augment = Distillation(load_teacher(cfg, data.faces.fingerprint), augment)
     with configuring("loss"):
         predictor = Predictor(net, data.standardizer(), float(cfg.data.pixel_scale), mirror)
         weights = class_weights(cfg, data)

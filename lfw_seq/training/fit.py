@@ -35,7 +35,6 @@ KEYS: dict[str, Any] = {  # not checked by any constructor's signature
     "threads": Threads,
     "monitor_mode": Mode,
     "average_decay": Share | None,
-    "teacher": str | None,
     "loss.label_smoothing": Share,
     "loss.class_weights": Literal["balanced"] | list[Positive] | None,
     "trainer.max_epochs": Count,

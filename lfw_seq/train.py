@@ -45,8 +45,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 
     fit.check_root(cfg)
     fit.warn_of_overridden_model()
-    cfg = fit.available_data(cfg)
     folder, experiment = Path(cfg.run_dir), runs.config_hash(cfg)
+    cfg = fit.available_data(cfg)
     secondary = fit.is_secondary_process(cfg)
     with nullcontext() if secondary else runs.lock_run_dir(folder, experiment):
         with cli.configuring():

@@ -84,6 +84,9 @@ def test_drawn_faces_stand_in_only_where_that_is_allowed(shell: Shell, tmp_path:
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["data"]["source"].startswith("synthetic")
     assert [sum(result["data"]["counts"][stage]) for stage in ("train", "val", "test")] == [824, 206, 258]
+    sweep = ("-m", *words, "substitute_data=true", "hydra.sweep.dir=sweep")
+    assert shell(*sweep).returncode == 0
+    assert "finished before" in shell(*sweep).stdout
 
 
 def test_a_model_that_replaces_an_experiments_own_is_named(shell: Shell) -> None:

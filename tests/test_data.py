@@ -92,6 +92,9 @@ def test_images_that_cannot_be_split_are_named() -> None:
         key, value = list(changes.items())[-1]
         with pytest.raises(UsageError, match=rf"data\.{key}={value} .* do not fit 12 images"):
             split(**changes).cut(np.repeat(np.arange(4), 3), tuple("abcd"))
+    few = {"test_size": 0.4, "val_from": "test", "train_size": 0.1, "split_seed": 97}
+    with pytest.raises(UsageError, match=r"data\.train_size=0.1 do not fit 128 .*: none of 'e' would be trained on"):
+        split(**few).cut(np.repeat(np.arange(5), [33, 31, 30, 29, 5]), tuple("abcde"))
 
 
 def test_orders_of_rows() -> None:

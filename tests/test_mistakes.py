@@ -143,6 +143,7 @@ sweep +sweep=tpe trial=0      | search.seed=abc | search.seed=-1 | search.n_star
 sweep +sweep=tpe trial=0      | search.space=null | search.space.optimizer=5 | search.space.optimizer.lr.low=abc
 sweep +sweep=tpe trial=0      | +search.space.nothing.at.all=[1] -> search.space.nothing.at.all: no such key; expected
 sweep +sweep=tpe trial=0      | search.space.optimizer.lr.low=5 -> low=5: .low <= high. must hold | search=null -> .
+sweep +sweep=tpe trial=0      | data.val_from=none -> data.val_from=none: a search compares validation metrics; expected
 sweep +sweep=tpe trial=0      | search.space.model.hidden_size=[] -> hidden_size=\\[\\]: .* one or more
 sweep data=synthetic           | model.num_layers=4 model=lstm,residual -> model.num_layers: no such key; not every choice has it
 sweep +sweep=tpe trial=0      | hydra.sweeper.n_trials=5 -> hydra.sweeper.n_trials: no such key

@@ -136,6 +136,16 @@ def test_the_average_is_validated_kept_and_left_behind(tmp_path: Path, accumulat
     )
 
 
+def test_permutations_are_not_averaged(config: Compose, tmp_path: Path) -> None:
+    words = [word for word in SMALL if "hidden_size" not in word]
+    net = ("model=reordered", "model.encoder.pixels=each", "model.reader.hidden_size=8", "average_decay=0.9")
+    train(config(*words, *net))
+    state = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    drawn = build_part("model", config(*net).model, num_features=37, num_rows=50, num_classes=7).state_dict()
+    for name in ("encoder.row_order", "encoder.pixel_order"):
+        assert torch.equal(state[f"predictor.net.{name}"], drawn[name])
+
+
 def test_a_resumed_recipe_goes_on_to_the_bit(tmp_path: Path) -> None:
     whole, watched, _ = fit(tmp_path, 4)
     fit(tmp_path, 2)

@@ -1,17 +1,20 @@
 """Searches with Optuna: trials that jobs draw themselves, go on with after a kill, and stop early."""
 
 import json
+import sys
 from pathlib import Path
 
 import optuna
 import pytest
+from lightning import LightningModule
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from lfw_seq.cli import UsageError
-from lfw_seq.sweeps.search import JOURNAL, distributions, load_study, open_trial
+from lfw_seq.sweeps.names import sweep_dir
+from lfw_seq.sweeps.search import JOURNAL, Pruning, distributions, load_study, open_trial
 
-from .conftest import command
+from .conftest import command, plain_trainer
 
 SPACE = {
     "model": {"size": [4, 8], "dropout": {"low": 0.0, "high": 0.6}},
@@ -53,6 +56,23 @@ def test_a_job_keeps_what_it_drew_whatever_ended_it(tmp_path: Path) -> None:
         third.study.tell(third.number, third.params["lr"])
     study = load_study(tmp_path / "killed", SEARCH, "min", 0)
     assert sum(trial.state == TrialState.COMPLETE for trial in study.trials) == 5
+
+
+def test_a_pruned_trial_stops_again_where_its_run_is_resumed(tmp_path: Path) -> None:
+    pruning, trainer = Pruning(drawn(tmp_path, 0), "val/loss"), plain_trainer(3)
+    for pruned in (False, True):
+        pruning.load_state_dict({"reported": {1: 0.5}, "pruned": pruned})
+        pruning.on_train_start(trainer, LightningModule())
+        assert trainer.should_stop == pruned
+
+
+def test_searches_of_other_lengths_have_other_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    def folder(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["train", "-m", *words])
+        return sweep_dir("seed")
+
+    assert folder("+sweep=tpe", "trainer.max_epochs=1") != folder("+sweep=tpe", "trainer.max_epochs=2")
+    assert folder("seed=0,1", "trainer.max_epochs=1") == folder("seed=0,1", "trainer.max_epochs=2")
 
 
 @pytest.mark.slow

@@ -105,12 +105,37 @@ def test_a_run_goes_on_from_a_checkpoint_of_another(config: Compose, tmp_path: P
         ("data.num_people=6", "weights of another net"),
         ("optimizer=sgd", "its own optimizer and schedule only"),
         ("schedule=one_cycle", "its own optimizer and schedule only"),
+        ("split_seed=7", "trained on other images, maybe test images here; choose data and split_seed"),
+        ("data.train_size=0.5", "trained on other images"),
+        ("data.seed=1", "trained on other images"),
         ("ckpt_path=none.ckpt", "no such file"),
         (f"ckpt_path={first / 'metrics.csv'}", "damaged, or not a checkpoint"),
     ):
         with pytest.raises(UsageError, match=expected):
             train(config(*SMALL, f"run_dir={tmp_path / 'none'}", start, change))
     assert [path.name for path in (tmp_path / "none").iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("schedule=one_cycle", r"its schedule ends with its run; expected trainer\.max_epochs=2"),
+        (
+            "optimizer.lr=1e-9 callbacks.early_stopping.patience=1 +callbacks.early_stopping.min_delta=0.5",
+            "was stopped early; add callbacks.early_stopping=null",
+        ),
+    ],
+)
+def test_a_run_that_ended_by_itself_is_not_continued(
+    config: Compose, tmp_path: Path, words: str, expected: str
+) -> None:
+    first, start = tmp_path / "first", f"ckpt_path={tmp_path / 'first' / 'checkpoints' / 'last.ckpt'}"
+    train(config(*SMALL, *words.split(), f"run_dir={first}"))
+    with pytest.raises(UsageError, match=expected):
+        train(config(*SMALL, *words.split(), start, "trainer.max_epochs=4"))
+    if "early_stopping" in words:
+        more = ("callbacks.early_stopping=null", "trainer.max_epochs=3", start)
+        assert train(config(*SMALL, "optimizer.lr=1e-9", *more))["epochs"] == 3
 
 
 def test_a_checkpoint_is_tested_without_training(config: Compose, tmp_path: Path, run: Path) -> None:

@@ -69,6 +69,8 @@ class Split:
                 train, val = self._hold_out(train, labels, self.val_size)
             if self.train_size < 1:
                 train, _ = self._hold_out(train, labels, 1 - self.train_size)
+            if missing := np.setdiff1d(labels, labels[train]).tolist():
+                raise ValueError(f"none of {names[missing[0]]!r} would be trained on")
         except ValueError as error:
             test_size = f"test_size={self.test_size}" if self.fold is None else f"num_folds={self.num_folds}"
             sizes = f"data.{test_size} data.val_size={self.val_size} data.train_size={self.train_size}"

@@ -81,7 +81,10 @@ def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, ph
     yield Section("People", [], [people(run) for run in runs], select("confusion", "per_person"))
     yield Section("Identification, verification and calibration", figures=select("cmc", "det", "reliability"))
     if "steps" in drawn:
-        early = "The net was trained to predict after the last row; here it predicts after fewer."
+        early = (
+            "The net was trained to predict after the last row; here it predicts after fewer. With "
+            "data.standardize=image, the rows read are standardized by the mean and deviation of the whole image."
+        )
         yield Section("Accuracy by rows read", [early], figures=select("steps"))
     if strangers := card["open_set"]:
         setting = (

@@ -42,8 +42,10 @@ def swept(words: list[str]) -> list[Override]:
 
 def sweep_dir(keys: str) -> str:
     """Folder of a sweep: the command, the swept keys, and a digest of the overrides."""
-    overrides = sorted(word.lstrip("+") for word in typed() if not word.lstrip("+").startswith(NOT_NAMED))
-    ready = [word.removeprefix("sweep=") for word in overrides if word.startswith("sweep=")]
+    words = sorted(word.lstrip("+") for word in typed())
+    ready = [word.removeprefix("sweep=") for word in words if word.startswith("sweep=")]
+    ignored = tuple(key for key in NOT_NAMED if not (ready and key.startswith("trainer")))  # trials share a journal
+    overrides = [word for word in words if not word.startswith(ignored)]
     command = Path(sys.argv[0]).stem
     name = "-".join([command, *(ready or [keys])])
     digest = hashlib.sha256(repr([command, *overrides]).encode()).hexdigest()

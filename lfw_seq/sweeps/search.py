@@ -57,8 +57,10 @@ def distributions(space: Mapping[str, Any], prefix: str = "") -> dict[str, BaseD
 
 
 def check_search(cfg: DictConfig) -> None:
-    """Raise UsageError for a value that is out of range, or a key of the search space that is not in the config."""
+    """Raise UsageError for a value out of range, a key of the space that is not in the config, or no validation."""
     check_keys(cfg, KEYS)
+    if cfg.data.val_from == "none":
+        raise UsageError("data.val_from=none: a search compares validation metrics; expected data.val_from=train")
     for key in distributions(to_plain(cfg.search.space)):
         group, _, name = key.rpartition(".")
         node = OmegaConf.select(cfg, group) if group else cfg
@@ -119,6 +121,10 @@ class Pruning(Callback):
         self.trial, self.monitor = trial, monitor
         self.reported: dict[int, float] = {}
         self.pruned = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop again if the trial had been pruned before the run was killed."""
+        trainer.should_stop = trainer.should_stop or self.pruned
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the epoch's value; stop the run if the trial should be pruned."""

@@ -77,8 +77,8 @@ def check_root(cfg: DictConfig) -> None:
     if isinstance(devices, int) and devices > (os.cpu_count() or 1):
         raise UsageError(f"trainer.devices={devices}: expected at most {os.cpu_count()}, the cores of this machine")
     for name in ("best", "last"):
-        if (node := cfg.callbacks.get(name)) and Path(str(node.filename)).name != node.filename:
-            raise UsageError(f"callbacks.{name}.filename={as_typed(node.filename)}: expected a file name")
+        if (node := cfg.callbacks.get(name)) and node.filename != name:  # what `load_run` and a resumed run look for
+            raise UsageError(f"callbacks.{name}.filename={as_typed(node.filename)}: leave it out; expected {name}")
     nodes = {str(name): node for name, node in cfg.callbacks.items() if isinstance(node, DictConfig)}
     for name, node in nodes.items():
         for key in {"dirpath", "path"} & set(node):

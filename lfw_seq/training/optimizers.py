@@ -54,6 +54,10 @@ class WeightAverage(WeightAveraging):
 
     def __init__(self, decay: float) -> None:
         def average(averages: Any, weights: Any, averaged: Any) -> None:  # AveragedModel copies the weights at step 1
+            if not averages[0].is_floating_point():  # as `model=reordered`'s permutations; one dtype per call
+                for old, new in zip(averages, weights, strict=True):
+                    old.copy_(new)
+                return
             n = int(averaged) + 1
             get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, averaged)
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from lfw_seq.cli import UsageError
 from lfw_seq.data.batches import derive_seed
+from lfw_seq.data.module import SPLIT
 from lfw_seq.parts import check_value
 from lfw_seq.runs.archive import METADATA, open_checkpoint
 from lfw_seq.runs.folder import RESULT, csv_text, write_bytes, write_text
@@ -142,7 +143,7 @@ def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> t
 
     Raises:
         UsageError: the run was interrupted on other photos, or `ckpt_path` is missing, damaged, contains code, or is
-            of another net, other people or, to train on, another optimizer.
+            of another net, other training images or, to train on, another optimizer or a run that has ended by itself.
     """
     path = folder / "checkpoints" / "last.ckpt"
     if path.exists():
@@ -163,16 +164,35 @@ def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> t
     if not path.is_file():
         raise UsageError(f"ckpt_path={path}: no such file; expected DIR/checkpoints/last.ckpt or best.ckpt of a run")
     checkpoint = open_checkpoint(path)
-    loaded, own = checkpoint["state_dict"], classifier.state_dict()
-    if {name: value.shape for name, value in loaded.items()} != {name: value.shape for name, value in own.items()}:
-        raise UsageError(f"ckpt_path={path}: holds the weights of another net; choose model and data as its run did")
-    if (checkpoint.get(METADATA) or {}).get("class_names") != classifier.metadata["class_names"]:
-        raise UsageError(f"ckpt_path={path}: has other people than data; choose data as its run did")
-    new, saved = classifier.optimizer(classifier.parameters()), checkpoint["optimizer_states"][0]["param_groups"][0]
-    same = {*new.defaults} <= {*saved} and bool(checkpoint["lr_schedulers"]) == bool(classifier.schedule)
-    if cfg.train and not same:
-        raise UsageError(f"ckpt_path={path}: continues with its own optimizer and schedule only; choose as its run did")
+    try:
+        _check_start(cfg, checkpoint, classifier)
+    except ValueError as error:
+        raise UsageError(f"ckpt_path={path}: {error}") from error
     return path, int(checkpoint["epoch"]) + 1
+
+
+def _check_start(cfg: DictConfig, checkpoint: dict[str, Any], classifier: Classifier) -> None:
+    """Raise ValueError for a checkpoint that this run cannot continue, or whose training images differ."""
+    loaded, own, metadata = checkpoint["state_dict"], classifier.state_dict(), checkpoint.get(METADATA) or {}
+    if {name: value.shape for name, value in loaded.items()} != {name: value.shape for name, value in own.items()}:
+        raise ValueError("holds the weights of another net; choose model and data as its run did")
+    if _training_images(metadata) != _training_images(classifier.metadata):
+        raise ValueError("trained on other images, maybe test images here; choose data and split_seed as its run did")
+    if not cfg.train:
+        return
+    new, saved = classifier.optimizer(classifier.parameters()), checkpoint["optimizer_states"][0]["param_groups"][0]
+    if not {*new.defaults} <= {*saved} or bool(checkpoint["lr_schedulers"]) != bool(classifier.schedule):
+        raise ValueError("continues with its own optimizer and schedule only; choose as its run did")
+    if classifier.schedule and (epochs := metadata["config"]["trainer"]["max_epochs"]) != cfg.trainer.max_epochs:
+        raise ValueError(f"its schedule ends with its run; expected trainer.max_epochs={epochs}")
+    if checkpoint[RESUME]["stopped"] and cfg.callbacks.get("early_stopping"):
+        raise ValueError("its run was stopped early; add callbacks.early_stopping=null to train on")
+
+
+def _training_images(metadata: dict[str, Any]) -> list[Any]:
+    """What determines the training images of a checkpoint, from its metadata."""
+    config = metadata.get("config") or {}
+    return [metadata.get("fingerprint"), config.get("split_seed"), *map((config.get("data") or {}).get, SPLIT)]
 
 
 def restore_best(trainer: Trainer, classifier: Classifier, path: Path | None = None) -> int:

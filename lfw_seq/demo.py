@@ -55,6 +55,10 @@ def demo(cfg: DictConfig) -> dict[str, Any]:
         faces = [(run, run.preprocessing.image(path), at) for run, at in zip(runs, thresholds, strict=True)]
         return [read(run.predictor, run.preprocessing, run.class_names, face, at) for run, face, at in faces]
 
+    if cfg.image is not None and not Path(str(cfg.image)).expanduser().is_file():
+        raise UsageError(f"image={cfg.image}: no such file; expected a JPEG, PNG or WebP photo")
+    if cfg.out is not None and Path(str(cfg.out)).suffix.lower() != ".gif":
+        raise UsageError(f"out={cfg.out}: expected a name that ends in .gif")
     with TemporaryDirectory() as folder:  # of all photos that a page stores; removed at its end
         first = Path(str(cfg.image)).expanduser() if cfg.image else draw_photo(runs[0], cfg.face, Path(folder))
         if cfg.out is None:
@@ -62,7 +66,7 @@ def demo(cfg: DictConfig) -> dict[str, Any]:
             return {}
         readings = read_all(first)
     Path(str(cfg.out)).expanduser().write_bytes(animate(readings))
-    print("\n".join(reading.caption(runs[0].shape[0]) for reading in readings))
+    print("\n".join([*(reading.caption(runs[0].shape[0]) for reading in readings), f"in {cfg.out}"]))
     return {"frames": runs[0].shape[0]}
 
 

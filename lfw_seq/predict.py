@@ -73,7 +73,9 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
     text = {"table": as_table, "csv": as_csv, "json": as_json}[cfg.format](predictions)
     sys.stdout.write(text) if cfg.out is None else write_text(Path(str(cfg.out)).expanduser(), text)
     unknown = sum(prediction["predicted"] == UNKNOWN for prediction in predictions)
-    summary = f"{len(predictions):,} images" + f", {unknown:,} of them {UNKNOWN}" * (cfg.fpir is not None)
+    summary = f"{len(predictions):,} image{'s' * (len(predictions) != 1)}" + f", {unknown:,} of them {UNKNOWN}" * (
+        cfg.fpir is not None
+    )
     summary += f"; {len(unreadable):,} could not be read" * bool(unreadable)
     print(summary, file=sys.stdout if cfg.format == "table" and cfg.out is None else sys.stderr)
     return {"predictions": predictions, "unreadable": unreadable}
@@ -126,12 +128,10 @@ def decoded(
 
 def describe(threshold: Threshold) -> list[str]:
     """The threshold and its error rates on known people, in a line or two."""
-    errors = f"this misses {threshold.missed:.1%} of known people on the test images (FNIR)"
+    errors = f"this rejects or misnames {threshold.missed:.1%} of known people on the test images (FNIR)"
     lines = [f"{UNKNOWN} below {threshold.score} {threshold.value:.4f}: {errors}"]
     if threshold.turned_away > 0.5:
-        lines.append(
-            f"warning: the threshold turns away {threshold.turned_away:.0%} of known people; fpir=null names all"
-        )
+        lines.append(f"warning: the threshold rejects {threshold.turned_away:.0%} of known people; fpir=null names all")
     return lines
 
 

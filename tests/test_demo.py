@@ -58,13 +58,15 @@ def test_a_gif_shows_one_row_more_in_each_frame(run: Path, tmp_path: Path, capsy
         cfg = compose("demo", [f"run='{run}'", f"against='{run}'", f"out='{out}'"])
         assert demo(cfg) == {"frames": 50}
         for change, expected in (
-            ("image=none.png", "none.png"),
+            ("image=none.png", "image=none.png: no such file"),
+            ("out=x.png", r"out=x.png: expected a name that ends in \.gif"),
             ("fpir=0.05", "no threshold"),
-            ("out=/no/x", "/no/x"),
+            ("out=/no/x.gif", "/no/x"),
         ):
             with pytest.raises((UsageError, OSError), match=expected):
                 demo(compose("demo", [f"run='{run}'", f"out='{out}'", change]))
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    (*_, last) = lines = capsys.readouterr().out.splitlines()
+    assert (len(lines), last) == (3, f"in {out}")
     with Image.open(out) as picture:
         assert getattr(picture, "n_frames", 1) == 50
     assert out.stat().st_size < 2 * 400_000  # two runs

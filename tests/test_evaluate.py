@@ -282,6 +282,8 @@ def test_two_runs_compared(run: Path, trained: Trained, asked: Ask, tmp_path: Pa
     result = evaluate(asked(f"against={against}"))
     pair = result["comparison"]
     assert pair["only_run"] + pair["only_against"] + pair["both"] + pair["neither"] == 28
+    assert result["lines"][1].split() == ["this", "run", "the", "other", "run"]
+    assert result["lines"][2].split()[0] == "accuracy"
     rows = table(tmp_path / "out" / "comparison.csv")
     first, second = ({row["file"]: row for row in table(folder / "predictions.csv")} for folder in (run, against))
     assert {row["file"] for row in rows} == {f for f in first if first[f]["predicted"] != second[f]["predicted"]}

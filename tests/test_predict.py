@@ -153,15 +153,15 @@ def test_unknown_only_where_asked_for(
     assert [prediction["top"] for prediction in found] == [prediction["top"] for prediction in before]
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == "3 images, 1 of them unknown"
-    (line,) = said.err.splitlines()
-    assert line == (
-        f"unknown below probability {levels[1]:.4f}: this misses 40.0% of known people on the test images (FNIR)"
-    )
+    rates = "this rejects or misnames 40.0% of known people on the test images (FNIR)"
+    assert said.err == f"unknown below probability {levels[1]:.4f}: {rates}\n"
     predict(asked("predict", f"images='{photos}'", "fpir=0.01", of=tmp_path / "run"))
-    assert "warning: the threshold turns away 60% of known people; fpir=null names all" in capsys.readouterr().err
+    assert "warning: the threshold rejects 60% of known people; fpir=null names all" in capsys.readouterr().err
     for fpir, of in ((0.2, tmp_path / "run"), (0.05, run), ("abc", run)):
         with pytest.raises(UsageError, match=rf"fpir={fpir}: no threshold for it in .*; use null, or"):
             predict(asked("predict", f"images='{photos}'", f"fpir={fpir}", of=of))
+    with pytest.raises(UsageError, match=r"score=state: .*evaluation.json has none; expected probability"):
+        predict(asked("predict", f"images='{photos}'", "fpir=0.05", "score=state", of=tmp_path / "run"))
 
 
 def test_more_images_than_open_files_and_an_unreadable_one(

@@ -36,7 +36,9 @@ def test_a_debugging_run_ends_and_no_report_takes_it_for_a_real_one(
     words = [word for word in SMALL if "max_epochs" not in word]
     more = ["trainer.max_epochs=3"] if choice == "overfit" else []
     limits = ["data.eval_batch_size=5", "data.batch_size=10"]
-    assert shell(*words, *limits, *more, f"debug={choice}", "hydra.run.dir=run").returncode == 0
+    done = shell(*words, *limits, *more, f"debug={choice}", "hydra.run.dir=run")
+    assert done.returncode == 0
+    assert f"  debug={choice}: no report counts this run.\n" in done.stdout
     result = result_of(tmp_path / "run")
     assert (result["choices"]["debug"], result["config"]["debug"]) == (choice, choice)
     tested = len(table(tmp_path / "run" / "predictions.csv"))

@@ -25,7 +25,7 @@ from lfw_seq.runs.checkpoint import Preprocessing
 from lfw_seq.runs.record import UNKNOWN
 
 UNREAD = (0.55, 0.65, 0.8)  # colour of pixels not yet read
-COLOURS, DPI = 64, 72  # of a GIF
+COLOURS, DPI = 192, 72  # of a GIF
 MAX_PEOPLE = 7  # whose probabilities are drawn
 
 
@@ -135,7 +135,9 @@ def animate(readings: Sequence[Reading]) -> bytes:
     """The frames of all stops as an animated GIF."""
     stops, file = readings[0].stops.tolist(), io.BytesIO()
     drawn = draw(readings, [stops[len(stops) // 2], *stops], DPI)  # one at a time: all would take 20 MB
-    colours = Image.fromarray(next(drawn)).quantize(COLOURS)  # a half-read face has the colours of all frames
+    colours = Image.fromarray(next(drawn)).quantize(
+        COLOURS, Image.Quantize.MAXCOVERAGE
+    )  # a half-read face has the colours of all frames
     start, *frames = (Image.fromarray(frame).quantize(palette=colours, dither=Image.Dither.NONE) for frame in drawn)
     start.save(file, "GIF", save_all=True, append_images=frames, duration=[120] * len(frames) + [3000], loop=0)  # ms
     return file.getvalue()

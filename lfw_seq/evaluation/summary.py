@@ -71,6 +71,8 @@ def closing_table(result: dict[str, Any], folder: str) -> str:
     table += [f"  {name:<17}{value:>7}  {note}".rstrip() for name, value, note in lines]
     if metrics["predicted_classes"] == 1:
         table.append(f"  One person predicted for every image: {metrics['test/accuracy']:.3f} is a share, not skill.")
+    if debug := result["choices"].get("debug"):
+        table.append(f"  debug={debug}: no report counts this run.")
     if result["data"]["validation_is_test"]:
         table.append("  Validation was the test set: these figures are too good.")
     return "\n".join([*table, end])

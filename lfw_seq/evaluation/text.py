@@ -31,10 +31,11 @@ class Evaluated(NamedTuple):
 
 def lines(runs: Sequence[Evaluated]) -> list[str]:
     """The evaluation as lines for the terminal."""
-    rows = measures(runs).to_numpy().tolist()
+    table = measures(runs)
+    rows = [["", *table.columns[1:-1], ""]] * (len(runs) > 1) + table.to_numpy().tolist()
     *widths, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
-    table = ["  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
-    return [runs[0].card["source"], *(f"  {line}" for line in (*table, *sentences(runs)))]
+    aligned = ["  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+    return [runs[0].card["source"], *(f"  {line}".rstrip() for line in (*aligned, *sentences(runs)))]
 
 
 def span(share: dict[str, float]) -> str:

@@ -52,6 +52,8 @@ def metadata(run: TrainedRun) -> str:
         "output": f"float32 {OUTPUT} of shape (batch, {len(run.class_names)})",
         "class_names": list(run.class_names),
         "preprocessing": asdict(run.preprocessing),
+        "photo": "EXIF orientation applied, cropped (edges rounded to pixels), resized by Pillow's bicubic filter, "
+        "divided by 255; gray is the mean of red, green and blue",
         "epoch": run.epoch,
         "fingerprint": run.fingerprint,
     }

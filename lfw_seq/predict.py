@@ -73,9 +73,8 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
     text = {"table": as_table, "csv": as_csv, "json": as_json}[cfg.format](predictions)
     sys.stdout.write(text) if cfg.out is None else write_text(Path(str(cfg.out)).expanduser(), text)
     unknown = sum(prediction["predicted"] == UNKNOWN for prediction in predictions)
-    summary = f"{len(predictions):,} image{'s' * (len(predictions) != 1)}" + f", {unknown:,} of them {UNKNOWN}" * (
-        cfg.fpir is not None
-    )
+    summary = f"{len(predictions):,} image{'s' * (len(predictions) != 1)}"
+    summary += f", {unknown:,} of them {UNKNOWN}" * (cfg.fpir is not None)
     summary += f"; {len(unreadable):,} could not be read" * bool(unreadable)
     print(summary, file=sys.stdout if cfg.format == "table" and cfg.out is None else sys.stderr)
     return {"predictions": predictions, "unreadable": unreadable}

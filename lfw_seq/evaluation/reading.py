@@ -135,9 +135,8 @@ def animate(readings: Sequence[Reading]) -> bytes:
     """The frames of all stops as an animated GIF."""
     stops, file = readings[0].stops.tolist(), io.BytesIO()
     drawn = draw(readings, [stops[len(stops) // 2], *stops], DPI)  # one at a time: all would take 20 MB
-    colours = Image.fromarray(next(drawn)).quantize(
-        COLOURS, Image.Quantize.MAXCOVERAGE
-    )  # a half-read face has the colours of all frames
+    half_read = Image.fromarray(next(drawn))  # has the colours of all frames
+    colours = half_read.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)  # keeps those of thin lines apart
     start, *frames = (Image.fromarray(frame).quantize(palette=colours, dither=Image.Dither.NONE) for frame in drawn)
     start.save(file, "GIF", save_all=True, append_images=frames, duration=[120] * len(frames) + [3000], loop=0)  # ms
     return file.getvalue()

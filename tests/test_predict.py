@@ -160,7 +160,9 @@ def test_unknown_only_where_asked_for(
     for fpir, of in ((0.2, tmp_path / "run"), (0.05, run), ("abc", run)):
         with pytest.raises(UsageError, match=rf"fpir={fpir}: no threshold for it in .*; use null, or"):
             predict(asked("predict", f"images='{photos}'", f"fpir={fpir}", of=of))
-    with pytest.raises(UsageError, match=r"score=state: .*evaluation.json has none; expected probability"):
+    with pytest.raises(
+        UsageError, match=r"fpir=0.05: no threshold for it in .*; score=state is for nets that read row by row"
+    ):
         predict(asked("predict", f"images='{photos}'", "fpir=0.05", "score=state", of=tmp_path / "run"))
 
 

@@ -105,18 +105,15 @@ def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -
         return Threshold()
     path = folder / "evaluation" / "evaluation.json"
     try:
-        points = [p for p in json.loads(path.read_text(encoding="utf-8"))["open_set"]["points"] if p["target"] == fpir]
-        if points and score not in (None, *(known := [p["score"] for p in points])):
-            raise UsageError(f"score={score}: {path} has none; expected {' or '.join(known)}")
-        point = next(p for p in points if score in (None, p["score"]))
+        points = json.loads(path.read_text(encoding="utf-8"))["open_set"]["points"]
+        point = next(p for p in points if p["target"] == fpir and score in (None, p["score"]))
         value, missed, away = (float(point[key]) for key in ("threshold", "fnir", "turned_away"))
         people = None
         if point["score"] == STATE:
             with np.load(path.with_name(STATES), allow_pickle=False) as states:
                 people = PeopleStates(states["means"], states["precision"])
         return Threshold(point["score"], value, missed, away, people)
-    except UsageError:
-        raise
     except (OSError, ValueError, KeyError, TypeError, StopIteration, BadZipFile) as error:
         remedy = f"use null, or 0.01, 0.05 or 0.1 after python -m lfw_seq.evaluate run={folder}"
+        remedy += "; score=state is for nets that read row by row" * (score == STATE)
         raise UsageError(f"fpir={fpir}: no threshold for it in {path}; {remedy}") from error

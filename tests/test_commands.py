@@ -97,6 +97,14 @@ def test_a_model_that_replaces_an_experiments_own_is_named(shell: Shell) -> None
         assert (line in done.stdout) == named
 
 
+def test_an_experiment_needs_no_defaults_and_may_lie_elsewhere(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "plain.yaml").write_text("# @package _global_\nmodel:\n  hidden_size: 4\n")
+    done = shell("-cd", "own", "experiment=plain", *DRAWN, "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["config"]["model"]["hidden_size"] == 4
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]])
 def test_help_imports_no_torch(tmp_path: Path, words: list[str]) -> None:
     assert imported("train", *words, cwd=tmp_path, of=("torch", "lightning", "sklearn"))[1] == []

@@ -115,8 +115,8 @@ def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
 def warn_of_overridden_model() -> None:
     """Warn if the model is not the experiment's own."""
     chosen = choices()
-    if name := chosen.get("experiment"):
-        for entry in OmegaConf.load(CONF / "experiment" / f"{name}.yaml").defaults:
+    if (name := chosen.get("experiment")) and (path := CONF / "experiment" / f"{name}.yaml").is_file():
+        for entry in OmegaConf.select(OmegaConf.load(path), "defaults", default=()):
             if "override /model" in entry and (own := entry["override /model"]) != chosen["model"]:
                 log.warning("model=%s replaces the model of experiment=%s, %s", chosen["model"], name, own)
 

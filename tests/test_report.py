@@ -15,7 +15,7 @@ from lfw_seq.report import write_report
 from lfw_seq.reports.compare import Comparison, compare
 from lfw_seq.reports.read import read
 from lfw_seq.reports.significance import estimate
-from lfw_seq.reports.tables import sentences
+from lfw_seq.reports.tables import csv_tables, sentences
 
 from .conftest import SMALL, Shell, imported
 from .runs_on_disk import write_run
@@ -126,6 +126,7 @@ def test_runs_that_watched_different_metrics_are_ranked_only_on_request(tmp_path
     assert (made.monitor, made.ranked) == (None, [])
     assert "Keys that change with monitor: callbacks.best.monitor." in sentences(made)
     assert any("the runs monitored different metrics; try monitor=val/accuracy" in line for line in sentences(made))
+    assert set(csv_tables(made)["configurations.csv"]["monitor"]) == {"val/loss", "val/accuracy"}
     assert len(compared(tmp_path, monitor="val/loss").ranked) == 2
 
 

@@ -59,7 +59,7 @@ def csv_tables(result: Comparison) -> dict[str, pd.DataFrame]:
     rank = pd.Series(range(1, len(result.ranked) + 1), result.ranked, dtype="Int64", name="rank_by_validation")
     return {
         "runs.csv": settings.merge(facts, on="configuration"),
-        "configurations.csv": settings.join(rank).join(result.table),
+        "configurations.csv": settings.join(rank).join(result.table.rename(columns={"monitor": "mean_monitor"})),
         "effects.csv": result.effects,
         "differences.csv": result.pairs,
     }

@@ -67,7 +67,7 @@ def epochs_seen(sweep: Path) -> int:
 
 def kill_somewhere(folder: Path, chance: random.Random) -> bool:
     """Start the sweep, kill its process group after some more epochs; whether it was still running then."""
-    wanted, pause = epochs_seen(folder / "sweep") + chance.randint(6, 18), chance.uniform(0, 0.15)
+    wanted, pause = epochs_seen(folder / "sweep") + chance.randint(4, 14), chance.uniform(0, 0.15)
     process = subprocess.Popen(
         [sys.executable, "-m", "lfw_seq.train", *SWEEP], cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
     )

@@ -77,7 +77,7 @@ def compare(loaded: Runs, metric: str, monitor: str | None = None) -> Comparison
     skipped = [*loaded.skipped, *((path, "unusable", f"{metric} is missing or not finite") for path in paths[~usable])]
     skipped += [(path, "repeated", "configuration, seeds and data of another run") for path in paths[repeats]]
     table = _summarize(runs, metric, monitor)
-    rankable = table["monitor"].where(~table["validation_is_test"]).dropna()
+    rankable = table["mean_monitor"].where(~table["validation_is_test"]).dropna()
     ranked = list(rankable.sort_values(ascending=mode == "min", kind="stable").index)
     effects, pairs = _effects(settings, table["mean"]), _pairs(runs, metric, table, ranked)
     return Comparison(metric, monitor, mode, runs, settings, decided, table, ranked, effects, pairs, skipped)
@@ -101,7 +101,7 @@ def _summarize(runs: pd.DataFrame, metric: str, monitor: str | None) -> pd.DataF
     table[["low", "high"]] = np.clip(plain, *limits)
     table[["corrected_low", "corrected_high"]] = np.clip(corrected, *limits)
     table["splits"] = by_split.size()
-    table["monitor"] = groups[monitor].mean() if monitor in runs else float("nan")
+    table["mean_monitor"] = groups[monitor].mean() if monitor in runs else float("nan")
     table["majority_rate"] = groups["majority_rate"].mean()
     table["one_class_runs"] = (runs["predicted_classes"] == 1).groupby(runs["configuration"]).sum()
     table["validation_is_test"] = groups["validation_is_test"].any()

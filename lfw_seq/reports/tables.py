@@ -59,7 +59,7 @@ def csv_tables(result: Comparison) -> dict[str, pd.DataFrame]:
     rank = pd.Series(range(1, len(result.ranked) + 1), result.ranked, dtype="Int64", name="rank_by_validation")
     return {
         "runs.csv": settings.merge(facts, on="configuration"),
-        "configurations.csv": settings.join(rank).join(result.table.rename(columns={"monitor": "mean_monitor"})),
+        "configurations.csv": settings.join(rank).join(result.table),
         "effects.csv": result.effects,
         "differences.csv": result.pairs,
     }
@@ -73,7 +73,7 @@ def configurations(result: Comparison) -> Table:
     if has_splits:
         frame["splits"] = table["splits"]
         frame["corrected interval"] = _intervals(table["corrected_low"], table["corrected_high"])
-    frame[f"mean {result.monitor}"] = table["monitor"]
+    frame[f"mean {result.monitor}"] = table["mean_monitor"]
     if result.metric.endswith("/accuracy"):
         frame["majority rate"] = table["majority_rate"]
     leaky = table["validation_is_test"].map({True: "validated on its test images; ", False: ""})

@@ -44,9 +44,8 @@ def sweep_dir(keys: str) -> str:
     """Folder of a sweep: the command, the swept keys, and a digest of the overrides."""
     words = sorted(word.lstrip("+") for word in typed())
     ready = [word.removeprefix("sweep=") for word in words if word.startswith("sweep=")]
-    ignored = tuple(
-        key for key in NOT_NAMED if not (ready and key.startswith("trainer"))
-    )  # a search's journal is in it
+    # Keys of the trainer count for +sweep: a search keeps its journal in the folder.
+    ignored = tuple(key for key in NOT_NAMED if not (ready and key.startswith("trainer")))
     overrides = [word for word in words if not word.startswith(ignored)]
     command = Path(sys.argv[0]).stem
     name = "-".join([command, *(ready or [keys])])

@@ -10,11 +10,16 @@ from hydra.utils import instantiate
 from lightning import Callback, LightningModule
 from omegaconf import OmegaConf
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassCalibrationError, MulticlassF1Score
 
+from lfw_seq.cli import UsageError
+from lfw_seq.evaluation.metrics import classification_metrics
+from lfw_seq.train import train
 from lfw_seq.training.callbacks.core import History, Resume
 from lfw_seq.training.callbacks.plateau import PlateauScheduler
 
-from .conftest import Compose, batches, plain_trainer, table
+from .conftest import SMALL, Compose, batches, plain_trainer, table
 
 LR = 1e-3
 
@@ -97,6 +102,24 @@ def test_the_plateau_goes_on_from_a_checkpoint(fit: Fit, tmp_path: Path) -> None
         first = fit(losses, plateau(patience=3), epochs=stop).rates
         rest = fit(losses, plateau(patience=3), resume=str(tmp_path / "end.ckpt")).rates
         assert first + rest == whole
+
+
+def test_the_plateau_takes_no_best_value_of_another_metric(fit: Fit, tmp_path: Path) -> None:
+    fit([1e-9], plateau(patience=1))
+    assert fit([2.0, 2.0, 1.0, 0.5], plateau(patience=1, mode="max"), resume=str(tmp_path / "end.ckpt")).rates[1] == LR
+
+
+def test_a_metric_is_monitored_in_the_direction_that_is_better(
+    config: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_error(num_classes: int) -> MetricCollection:
+        more = {"ece": MulticlassCalibrationError(num_classes), "f1_per_person": MulticlassF1Score(num_classes)}
+        return MetricCollection({**dict(classification_metrics(num_classes).items()), **more})
+
+    monkeypatch.setattr("lfw_seq.training.classifier.classification_metrics", with_error)
+    with pytest.raises(UsageError, match="monitor=val/ece needs monitor_mode=min"):
+        train(config(*SMALL, "monitor=val/ece", "monitor_mode=max"))
+    assert train(config(*SMALL, "monitor=val/ece", "monitor_mode=min"))["metrics"]["val/ece"] < 1
 
 
 def test_random_draws_are_a_function_of_seed_and_epoch(fit: Fit, tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ def test_a_run_comes_back_with_its_best_weights(run: Path) -> None:
     assert back.config["model"]["hidden_size"] == 8
     assert back.logits(torch.rand(3, 50, 37)).shape == (3, 7)
     assert back.probabilities(np.zeros((2, 50, 37), dtype=np.float32)).sum(axis=1) == pytest.approx([1, 1])
+    wrong: list[Any] = [np.zeros((2, 50, 37), dtype=np.uint8), np.zeros((2, 37, 50)), np.zeros((2, 50, 37, 3))]
+    for images in wrong:
+        with pytest.raises(UsageError, match=r"expected floats in \[0, 1\], \('N', 50, 37\)"):
+            back.probabilities(images)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])

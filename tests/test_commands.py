@@ -102,6 +102,10 @@ def test_an_experiment_needs_no_defaults_and_may_lie_elsewhere(shell: Shell, tmp
     (tmp_path / "own" / "experiment" / "plain.yaml").write_text("# @package _global_\nmodel:\n  hidden_size: 4\n")
     done = shell("-cd", "own", "experiment=plain", *DRAWN, "trainer.max_epochs=1", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
+    text = "# @package _global_\ndefaults:\n  - override /model: gru\n"
+    (tmp_path / "own" / "experiment" / "other.yaml").write_text(text)
+    done = shell("-cd", "own", "experiment=other", "model=rnn", *DRAWN, "data.val_size=0")
+    assert "model=rnn replaces the model of experiment=other, gru" in done.stdout
     assert json.loads((tmp_path / "run" / "result.json").read_text())["config"]["model"]["hidden_size"] == 4
 
 

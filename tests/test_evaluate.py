@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn import metrics as sk
 
 from lfw_seq.cli import UsageError
+from lfw_seq.data.faces import Faces
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.evaluate import evaluate, is_reproduced
 from lfw_seq.evaluation import sections, text
@@ -275,6 +276,16 @@ def test_another_split_or_source_is_named(asked: Ask, copy: Path) -> None:
         evaluate(asked("data.root=x"))
     with pytest.raises(UsageError, match=r"data: Person 1, .*; expected the run's Person 1"):
         evaluate(asked("data=synthetic", "data.num_people=3", "data.num_images=140"))
+
+
+def test_photos_that_changed_since_the_training_are_named(
+    asked: Ask, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Faces, "fingerprint", "another")
+    result = evaluate(asked("out=null", of=copy))
+    (note,) = result["notes"]
+    assert note.startswith("The photos have changed since the run was trained")
+    assert [path.name for path in copy.glob("evaluation*")] == [OTHER]
 
 
 def test_two_runs_compared(run: Path, trained: Trained, asked: Ask, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ train                         | monitor=val/accuracy -> monitor_mode=min: monito
 train                         | seed=99999999999999999999 | split_seed=1.5 | split_seed=null | threads=0 | threads=100000
 train                         | debug=true -> debug=true: expected one of its choices; --help lists them | test_mirror=abc
 train                         | fail_fast=abc | substitute_data=5 | run_dir=null | trial=0 -> \\+sweep=tpe
-train                         | search=5 | seed=0,1 -> Ambiguous value for argument 'seed=0,1' | ~nothing -> 'nothing' does not exist
+train                         | tags=x | search=5 | seed=0,1 -> Ambiguous value for argument 'seed=0,1' | ~nothing -> 'nothing' does not exist
 train                         | +nothing=1 -> nothing: no such key | ++sead=1 -> sead: no such key; did you mean seed\\?
 train                         | seed -> seed: expected key=value | seed={ -> seed={: expected key=value | =5 -> expected
 train                         | seed=${nothing} -> 'nothing' not found | experiment=nothing -> no such choice; expected one of .*lab

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,11 +23,12 @@ from lfw_seq import CONF
 from lfw_seq.cli import UsageError
 from lfw_seq.data.faces import Faces
 from lfw_seq.runs import folder as runs
-from lfw_seq.sweeps import names
+from lfw_seq.sweeps import jobs, names
 from lfw_seq.train import train
 from lfw_seq.training.callbacks.core import CheckpointFiles
 
 from .conftest import SMALL, Compose, Shell, command, save_face, table
+from .runs_on_disk import write_run
 
 # short epochs, and every state that a resumed run must take up: plateau, early stopping, dropout, order
 SWEEP = (
@@ -255,6 +258,41 @@ def test_photos_that_changed_make_other_jobs(tmp_path: Path, shell: Shell) -> No
     (tmp_path / "faces").rename(tmp_path / "gone")
     assert sweep() == 1  # there is nothing to compare
     assert len(list(tmp_path.glob("sweep/*/result.json"))) == 2
+
+
+@dataclass
+class Stored:
+    """A data source of a user's own."""
+
+    path: str
+    tone: int = 0  # with a default, and so not in every config
+
+    def load(self) -> SimpleNamespace:
+        return SimpleNamespace(fingerprint=Path(self.path).read_text())
+
+
+def test_faces_that_changed_are_seen_whatever_source_reads_them(tmp_path: Path) -> None:
+    write_run(tmp_path / "job", 0.5)  # trained on the fingerprint "f"
+    cfg = OmegaConf.create({"data": {"_target_": f"{__name__}.Stored", "path": str(tmp_path / "faces")}})
+    for content, other in (("f", ""), ("g", "g")):
+        (tmp_path / "faces").write_text(content)
+        names.fingerprint_now.cache_clear()
+        assert names.other_photos(tmp_path / "job", cfg) == other
+
+
+def test_a_report_that_fails_costs_no_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def report(*_: object) -> str:
+        raise RuntimeError("no such column")
+
+    summary = jobs.SweepSummary(report)
+    summary.folder = tmp_path
+    for name in ("a", "b"):
+        runs.touch_lock(write_run(tmp_path / name, 0.5))
+    assert summary.finish() == 1
+    assert "No report: RuntimeError: no such column" in caplog.text
+    assert "2 finished, 0 not" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))

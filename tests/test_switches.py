@@ -106,6 +106,9 @@ def test_a_run_goes_on_from_a_checkpoint_of_another(config: Compose, tmp_path: P
         ("model.hidden_size=9", "weights of another net"),
         ("data.num_people=6", "weights of another net"),
         ("optimizer=sgd", "its own optimizer and schedule only"),
+        ("optimizer=adamw", "its own optimizer and schedule only"),
+        ("optimizer.lr=0.5", r"its own optimizer and schedule only, and its optimizer\.lr is 0\.001"),
+        ("callbacks.early_stopping=null", r"has 2 epochs behind it; expected a trainer\.max_epochs above"),
         ("schedule=one_cycle", "its own optimizer and schedule only"),
         ("split_seed=7", "trained on other images, maybe test images here; choose data and split_seed"),
         ("data.train_size=0.5", "trained on other images"),
@@ -135,7 +138,10 @@ def test_a_run_that_ended_by_itself_is_not_continued(
     train(config(*SMALL, *words.split(), f"run_dir={first}"))
     with pytest.raises(UsageError, match=expected):
         train(config(*SMALL, *words.split(), start, "trainer.max_epochs=4"))
-    if "early_stopping" in words:
+    if "schedule" in words:
+        with pytest.raises(UsageError, match=r"its schedule\._target_ is torch\.optim\.lr_scheduler\.OneCycleLR"):
+            train(config(*SMALL, "schedule=cosine", start))
+    else:
         more = ("callbacks.early_stopping=null", "trainer.max_epochs=3", start)
         assert train(config(*SMALL, "optimizer.lr=1e-9", *more))["epochs"] == 3
 
@@ -215,6 +221,8 @@ def test_the_jobs_of_a_sweep_are_counted(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert counted({}, "model=lstm,gru", "seed=range(3)", "split_seed=1") == 6
     assert counted({"trial": "range(0, 50)"}, "seed=0,1") == 100
+    assert counted({"trial": "range(0, 50)"}, "trial=range(2)") == 2
+    assert counted({"trial": "range(0, 50)"}, "trial=7") == 1
     assert counted({}, "model=glob(*)") == 0
     monkeypatch.setattr("time.time", lambda: 2**31 + 30.0)
     for name, ended in (("a", 2**31 + 10), ("b", 2**31 + 20), ("before", 2**31 - 10)):

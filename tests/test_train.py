@@ -1,6 +1,7 @@
 """Whole runs: the run folder, the same numbers twice, the lab's protocol."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lfw_seq.cli import UsageError
 from lfw_seq.evaluation import summary
 from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.runs import folder as runs
+from lfw_seq.runs import record
 from lfw_seq.train import train
 from lfw_seq.training import build
 
@@ -236,3 +238,15 @@ def test_the_lstm_learns_real_faces(lfw_home: Path, tmp_path: Path) -> None:
     assert result["metrics"]["test/auroc"] >= 0.85
     assert result["metrics"]["test/accuracy"] > 0.55
     assert result["model"] == {"name": "lstm", "parameters": 218_503}
+
+
+def test_new_files_of_the_package_make_a_commit_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "CONF", tmp_path / "conf")
+    for words in ("init", "-c user.name=a -c user.email=a@b commit --allow-empty -m first"):
+        subprocess.run(["git", "-C", str(tmp_path), *words.split()], check=True, capture_output=True)
+    for name, dirty in (("notes.txt", False), ("conf/experiment/mine.yaml", True)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        state = record.git_state()
+        assert state is not None
+        assert state["dirty"] == dirty

@@ -214,9 +214,11 @@ def caveats(cfg: DictConfig, run: TrainedRun, files: tuple[str, ...], own: bool)
         data, _ = open_split(run, {key: cfg.data[key] for key in LOCAL_KEYS})
     except UsageError as error:
         return (f"The run's own images are missing, so its training images may be among these: {error}",)
+    notes = []
+    if data.faces.fingerprint != run.fingerprint:
+        notes.append("The photos have changed since the run was trained: its own metrics cannot be computed again.")
     used = {data.faces.files[index] for stage in ("train", "val") for index in data.indices[stage]}
     if seen := sum(name in used for name in files):
-        return (
-            f"{seen:,} of these {len(files):,} images were used in training, by file name: the numbers are too good.",
-        )
-    return ()
+        total = f"{seen:,} of these {len(files):,} images"
+        notes.append(f"{total} were used in training, by file name: the numbers are too good.")
+    return tuple(notes)

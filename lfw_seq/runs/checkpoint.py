@@ -125,7 +125,14 @@ class TrainedRun:
             return torch.cat([function(part.to(device)).float().cpu() for part in parts])
 
     def probabilities(self, images: NDArray[np.float32], batch_size: int | None = None) -> NDArray[np.float32]:
-        """Probabilities (N, C) of images (N, H, W[, 3]) in [0, 1]."""
+        """Probabilities (N, C) of images (N, H, W[, 3]) in [0, 1].
+
+        Raises:
+            UsageError: images of another shape, or integers.
+        """
+        expected = (self.preprocessing.height, self.preprocessing.width, *[3] * self.preprocessing.color)
+        if images.shape[1:] != expected or not np.issubdtype(images.dtype, np.floating):
+            raise UsageError(f"images: {images.dtype} {images.shape}; expected floats in [0, 1], {('N', *expected)}")
         rows = torch.from_numpy(self.preprocessing.rows(images))
         return self.logits(rows, batch_size).softmax(dim=1).numpy()
 

@@ -153,7 +153,7 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit of this code and whether files differ from it; None outside a checkout of its own."""
+    """The commit of this code and whether package or configs differ from it; None outside a checkout of its own."""
     root = CONF.parent
 
     def git(*arguments: str) -> str:
@@ -163,6 +163,7 @@ def git_state() -> dict[str, Any] | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
             return None
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+        changed = git("status", "--porcelain", "--", "lfw_seq", "conf")  # new files too
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None

@@ -163,7 +163,7 @@ class SweepSummary(Callback):
         return [job for job, touched in self.locks().items() if touched != self.before.get(job)]
 
     def finish(self, error: BaseException | None = None) -> int:
-        """Print the summary of the multirun; return its exit status, 1 if a job of this start is not finished."""
+        """Print the summary of the multirun; return its exit status, 1 if a job did not finish or the report failed."""
         jobs = self.jobs()
         if not jobs and error is None:
             NewFolders.remove_unused()
@@ -173,11 +173,13 @@ class SweepSummary(Callback):
         unfinished = {name: failures.get(name, why) for name, why in reasons.items() if why}
         finished = len(jobs) - len(unfinished)
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        reported = True
         if finished > 1 and self.report is not None:
             try:
                 print(f"\n{self.report([self.folder], REPORTED, self.folder / 'report')}\n")
-            except (UsageError, OSError) as problem:
-                log.warning("No report: %s", describe(problem))
+            except Exception as problem:  # Hydra would only log it, and the summary would be missing
+                reported = isinstance(problem, UsageError)  # no run was tested
+                log.warning("No report: %s", describe(problem), exc_info=not reported)
         print(f"{finished} finished, {len(unfinished)} not, in {self.folder}")
         for name, why in unfinished.items():
             print(f"  {name}  {why}")
@@ -185,7 +187,7 @@ class SweepSummary(Callback):
             print(f"The sweep stopped: {describe(error)}", file=sys.stderr)
         if (unfinished or error is not None) and not interrupted:
             print("Run the same command again to resume.")
-        return int(bool(unfinished) or error is not None)
+        return int(bool(unfinished) or error is not None or not reported)
 
 
 def stopped(error: BaseException) -> int | None:

@@ -21,6 +21,7 @@ from lfw_seq.parts import build_part
 from lfw_seq.runs import folder as runs
 
 LONGEST_NAME = 80
+DRAWN = "lfw_seq.data.synthetic."  # a source that draws the same faces for the same keys
 NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "trainer.", "trainer=")
 
 
@@ -41,15 +42,16 @@ def swept(words: list[str]) -> list[Override]:
 
 
 def sweep_dir(keys: str) -> str:
-    """Folder of a sweep: the command, the swept keys, and a digest of the overrides."""
-    words = sorted(word.lstrip("+") for word in typed())
+    """Folder of a sweep: the command, the swept keys, and a digest of these and of the overrides with one value."""
+    several = {word.get_key_element() for word in swept(typed())}
+    words = sorted(word.lstrip("+") for word in typed() if word.partition("=")[0] not in several)
     ready = [word.removeprefix("sweep=") for word in words if word.startswith("sweep=")]
     # Keys of the trainer count for +sweep: a search keeps its journal in the folder.
     ignored = tuple(key for key in NOT_NAMED if not (ready and key.startswith("trainer")))
     overrides = [word for word in words if not word.startswith(ignored)]
     command = Path(sys.argv[0]).stem
     name = "-".join([command, *(ready or [keys])])
-    digest = hashlib.sha256(repr([command, *overrides]).encode()).hexdigest()
+    digest = hashlib.sha256(repr([command, keys, *overrides]).encode()).hexdigest()
     return str(Path("multirun", f"{_file_name(name)}-{digest[:6]}").absolute())
 
 
@@ -77,7 +79,7 @@ def job_name(keys: str, *, _root_: DictConfig) -> str:
 
 def other_photos(folder: Path, cfg: DictConfig) -> str:
     """Current fingerprint of the photos; empty if the folder's finished run has the same, or none is finished."""
-    if "cache_dir" not in (cfg.get("data") or ()):  # drawn faces
+    if str(OmegaConf.select(cfg, "data._target_")).startswith(DRAWN):
         return ""
     with suppress(UsageError):  # the photos are not available
         if result := runs.read_result(folder):
@@ -96,7 +98,7 @@ def fingerprint_now(data: str) -> str:
     keys = json.loads(data)
     own = ("_target_", *inspect.signature(get_object(keys["_target_"])).parameters)
     with configuring():
-        return str(build_part("data", {key: keys[key] for key in own}).load().fingerprint)
+        return str(build_part("data", {key: keys[key] for key in own if key in keys}).load().fingerprint)
 
 
 def _file_name(text: str) -> str:
@@ -106,9 +108,12 @@ def _file_name(text: str) -> str:
 def count_jobs(config: DictConfig) -> int:
     """Number of jobs in a multirun of this config; 0 if its overrides do not determine it, as `model=glob(*)`."""
     params = (config.hydra.sweeper.get("params") or {}).items()
-    words = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in params)]
+    words = [*(f"{key}={value}" for key, value in params), *config.hydra.overrides.task]
     try:
-        return math.prod(len(list(override.sweep_string_iterator())) for override in swept(words))
+        parsed = OverridesParser.create().parse_overrides(words)
+        parsed = OverridesParser.create().parse_overrides(words)
+        last = {word.get_key_element(): word for word in parsed}  # typed ones replace the params
+        return math.prod(len(list(word.sweep_string_iterator())) for word in last.values() if word.is_sweep_override())
     except HydraException:
         return 0
 

@@ -19,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from lfw_seq.cli import UsageError, configuring, describe, stop
+from lfw_seq.compose import typed
 from lfw_seq.data.batches import derive_seed
 from lfw_seq.parts import Natural, Seed, check_arguments, check_keys, check_value, fits, to_plain
 
@@ -66,6 +67,8 @@ def check_search(cfg: DictConfig) -> None:
         node = OmegaConf.select(cfg, group) if group else cfg
         if not isinstance(node, DictConfig) or name not in node:
             raise UsageError(f"search.space.{key}: no such key; expected one of the config")
+        if words := typed(key):
+            raise UsageError(f"{words[0]}: search.space.{key} samples it; add ~search.space.{key} to fix its value")
 
 
 def load_study(folder: Path, search: Mapping[str, Any], mode: str, seed: int) -> optuna.Study:

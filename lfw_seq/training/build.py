@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
+from lfw_seq import models
 from lfw_seq.cli import UsageError, as_typed, configuring
 from lfw_seq.data.module import FaceRows
 from lfw_seq.evaluation.summary import count_parameters
@@ -19,7 +20,7 @@ from lfw_seq.models.predictor import Predictor
 from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.parts import build_part, to_plain
 from lfw_seq.runs import record
-from lfw_seq.runs.archive import FORMAT
+from lfw_seq.runs.archive import FORMAT, construct
 from lfw_seq.runs.checkpoint import AUTOCAST
 from lfw_seq.training.callbacks.core import CheckpointFiles
 from lfw_seq.training.classifier import Classifier
@@ -32,16 +33,20 @@ MEMORY_COPIES = 5  # of the parameters: weights, gradients, Adam's two moments, 
 
 
 def build_net(cfg: DictConfig, data: FaceRows) -> nn.Module:
-    """Build the net for the data's shape, first on the meta device, to check its memory.
+    """Build the net for the data's shape, first on the meta device, to check its memory and that it can be loaded.
 
     Raises:
-        UsageError: its training would not fit into memory.
+        UsageError: its training would not fit into memory, or `load_run` would refuse its checkpoint.
     """
     steps, features = data.shape
     shape = {"num_features": features, "num_rows": steps, "num_classes": len(data.faces.names)}
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with torch.device("meta"):
         parameters = count_parameters(build_part("model", cfg.model, nn.Module, **shape))
+        try:
+            construct("model", to_plain(cfg.model), models, shape)
+        except UsageError as error:
+            raise UsageError(f"{error}: a net is a class in lfw_seq/models, its arguments annotated") from error
     if (need := MEMORY_COPIES * 4 * parameters) > memory:
         raise UsageError(
             f"model={record.model_name(cfg)}: {parameters:,} parameters need {need / 2**30:,.0f} GiB to train and "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
@@ -31,6 +32,7 @@ KEYS: dict[str, Any] = {  # not checked by any constructor's signature
     **dict.fromkeys(("data", "model", "optimizer", "trainer", "loss", "callbacks", "display", "logger"), Mapping),
     **dict.fromkeys(("test_mirror", "fail_fast", "traceback", "substitute_data", "train", "test"), bool),
     "run_dir": str,
+    "tags": list[str],
     "seed": Seed | None,
     "threads": Threads,
     "monitor_mode": Mode,
@@ -95,7 +97,7 @@ def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
     """Check `monitor`, a validation metric, and each callback's, also a train metric, the rate, step or epoch.
 
     Raises:
-        UsageError: an unknown metric, or the wrong mode: "min" belongs to a loss, "max" to others.
+        UsageError: an unknown metric, or the wrong mode, by torchmetrics' `higher_is_better`.
     """
     validated = classifier.monitored("val")
     logged = (*validated, *classifier.monitored("train"), "train/lr", "step", "epoch")
@@ -107,18 +109,22 @@ def check_monitors(cfg: DictConfig, classifier: Classifier) -> None:
         monitor, mode = OmegaConf.select(cfg, key), OmegaConf.select(cfg, mode_key, default="min")
         check_value(key, monitor, Literal[names])
         check_value(mode_key, mode, Mode)
-        expected = "min" if monitor.endswith("/loss") else "max"
-        if monitor.startswith(("val/", "train/")) and monitor != "train/lr" and mode != expected:
+        stage, _, name = monitor.partition("/")
+        metric = dict(classifier.val_metrics.items()).get(name)
+        lower = name == "loss" or getattr(metric, "higher_is_better", True) is False
+        if stage in ("val", "train") and name != "lr" and mode != (expected := "min" if lower else "max"):
             raise UsageError(f"{mode_key}={mode}: {key}={monitor} needs {mode_key}={expected}")
 
 
 def warn_of_overridden_model() -> None:
     """Warn if the model is not the experiment's own."""
     chosen = choices()
-    if (name := chosen.get("experiment")) and (path := CONF / "experiment" / f"{name}.yaml").is_file():
-        for entry in OmegaConf.select(OmegaConf.load(path), "defaults", default=()):
-            if "override /model" in entry and (own := entry["override /model"]) != chosen["model"]:
-                log.warning("model=%s replaces the model of experiment=%s, %s", chosen["model"], name, own)
+    if name := chosen.get("experiment"):
+        folders = [source.path for source in HydraConfig.get().runtime.config_sources]
+        for path in filter(Path.is_file, (Path(folder, "experiment", f"{name}.yaml") for folder in folders)):
+            for entry in OmegaConf.select(OmegaConf.load(path), "defaults", default=()):
+                if "override /model" in entry and (own := entry["override /model"]) != chosen["model"]:
+                    log.warning("model=%s replaces the model of experiment=%s, %s", chosen["model"], name, own)
 
 
 @contextmanager

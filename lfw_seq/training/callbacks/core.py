@@ -12,7 +12,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
-from lfw_seq.cli import UsageError
+from lfw_seq.cli import UsageError, as_typed
 from lfw_seq.data.batches import derive_seed
 from lfw_seq.data.module import SPLIT
 from lfw_seq.parts import check_value
@@ -180,11 +180,17 @@ def _check_start(cfg: DictConfig, checkpoint: dict[str, Any], classifier: Classi
         raise ValueError("trained on other images, maybe test images here; choose data and split_seed as its run did")
     if not cfg.train:
         return
-    new, saved = classifier.optimizer(classifier.parameters()), checkpoint["optimizer_states"][0]["param_groups"][0]
-    if not {*new.defaults} <= {*saved} or bool(checkpoint["lr_schedulers"]) != bool(classifier.schedule):
-        raise ValueError("continues with its own optimizer and schedule only; choose as its run did")
-    if classifier.schedule and (epochs := metadata["config"]["trainer"]["max_epochs"]) != cfg.trainer.max_epochs:
+    for group in ("optimizer", "schedule"):  # Lightning restores the checkpoint's
+        before, now = (config.get(group) or {} for config in (metadata["config"], classifier.metadata["config"]))
+        for key in sorted({*before, *now} - {"fused"}):
+            if before.get(key) != now.get(key):
+                was = as_typed(before.get(key))
+                raise ValueError(f"continues with its own optimizer and schedule only, and its {group}.{key} is {was}")
+    epochs, done = metadata["config"]["trainer"]["max_epochs"], checkpoint["epoch"] + 1
+    if classifier.schedule and epochs != cfg.trainer.max_epochs:
         raise ValueError(f"its schedule ends with its run; expected trainer.max_epochs={epochs}")
+    if done >= cfg.trainer.max_epochs:
+        raise ValueError(f"has {done} epochs behind it; expected a trainer.max_epochs above, or train=false")
     if checkpoint[RESUME]["stopped"] and cfg.callbacks.get("early_stopping"):
         raise ValueError("its run was stopped early; add callbacks.early_stopping=null to train on")
 

@@ -32,6 +32,11 @@ class PlateauScheduler(Callback):
         self.scheduler: ReduceLROnPlateau | None = None
         self._restored: dict[str, Any] = {}
 
+    @property
+    def state_key(self) -> str:
+        """Key of the state in checkpoints: the best value of another metric is not restored."""
+        return self._generate_state_key(monitor=self.monitor, mode=self.options["mode"])
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach to the optimizer, and restore the state of a checkpoint."""
         self.scheduler = ReduceLROnPlateau(trainer.optimizers[0], **self.options)

@@ -22,7 +22,7 @@ from lfw_seq.runs import folder as runs
 
 LONGEST_NAME = 80
 DRAWN = "lfw_seq.data.synthetic."  # a source that draws the same faces for the same keys
-NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "trainer.", "trainer=")
+NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "trainer.", "trainer=", "trial=")
 
 
 def swept_keys(params: DictConfig | None) -> str:
@@ -42,16 +42,15 @@ def swept(words: list[str]) -> list[Override]:
 
 
 def sweep_dir(keys: str) -> str:
-    """Folder of a sweep: the command, the swept keys, and a digest of these and of the overrides with one value."""
-    several = {word.get_key_element() for word in swept(typed())}
-    words = sorted(word.lstrip("+") for word in typed() if word.partition("=")[0] not in several)
+    """Folder of a sweep: the command, the swept keys, and a digest of the overrides."""
+    words = sorted(word.lstrip("+") for word in typed())
     ready = [word.removeprefix("sweep=") for word in words if word.startswith("sweep=")]
     # Keys of the trainer count for +sweep: a search keeps its journal in the folder.
     ignored = tuple(key for key in NOT_NAMED if not (ready and key.startswith("trainer")))
     overrides = [word for word in words if not word.startswith(ignored)]
     command = Path(sys.argv[0]).stem
     name = "-".join([command, *(ready or [keys])])
-    digest = hashlib.sha256(repr([command, keys, *overrides]).encode()).hexdigest()
+    digest = hashlib.sha256(repr([command, *overrides]).encode()).hexdigest()
     return str(Path("multirun", f"{_file_name(name)}-{digest[:6]}").absolute())
 
 

@@ -78,6 +78,8 @@ def ask(address: str, route: str, body: Any = None, **query: Any) -> Any:
     return json.loads(fetch(address, f"plugin/{route}", body, **query))
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("tensorboard")
 def test_train_and_val_share_charts_and_the_curves_come_first(served: tuple[str, dict[str, Path]]) -> None:
     address, folders = served
     tags = ask(address, "scalars/tags")
@@ -102,6 +104,8 @@ def test_train_and_val_share_charts_and_the_curves_come_first(served: tuple[str,
     assert charts[:3] == CURVES  # TensorBoard sorts by name
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("tensorboard")
 def test_figures_graph_projector_and_texts(served: tuple[str, dict[str, Path]]) -> None:
     address, folders = served
     drawn = {"confusion", "roc_and_precision_recall", "reliability", "mistakes"}
@@ -131,6 +135,8 @@ def test_figures_graph_projector_and_texts(served: tuple[str, dict[str, Path]]) 
         assert "nan" not in texts["result"]
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("tensorboard")
 def test_hparams_compare_a_sweep(served: tuple[str, dict[str, Path]]) -> None:
     address, folders = served
     experiment = ask(address, "hparams/experiment", {"hparamsLimit": 0})
@@ -185,6 +191,7 @@ TABS = {
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("tensorboard")
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_each_tab_shows_what_a_person_comes_for(served: tuple[str, dict[str, Path]], browser: Browser) -> None:
     browser.open("about:blank")

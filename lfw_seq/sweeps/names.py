@@ -110,7 +110,6 @@ def count_jobs(config: DictConfig) -> int:
     words = [*(f"{key}={value}" for key, value in params), *config.hydra.overrides.task]
     try:
         parsed = OverridesParser.create().parse_overrides(words)
-        parsed = OverridesParser.create().parse_overrides(words)
         last = {word.get_key_element(): word for word in parsed}  # typed ones replace the params
         return math.prod(len(list(word.sweep_string_iterator())) for word in last.values() if word.is_sweep_override())
     except HydraException:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from lfw_seq import cli
 from lfw_seq.cli import UsageError
-from lfw_seq.parts import Bounds, Seed, Threads, check_keys, check_value
+from lfw_seq.parts import Bounds, Seed, Threads, build_part, check_keys, check_value, to_plain
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps import jobs
 
@@ -70,7 +70,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
     with runs.lock_run_dir(folder, experiment):
         with cli.configuring():
             prepare_process(cfg.threads, cfg.seed)
-            data = build(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
+            data = build(to_plain(cfg.data), cfg.split_seed, cfg.seed)
             data.setup()
             known = ("loss", *classification_metrics(len(data.faces.names)))
             check_value("monitor", cfg.monitor, Literal[tuple(f"val/{name}" for name in known)])
@@ -96,8 +96,6 @@ def fit_and_test(cfg: DictConfig, data: FaceRows) -> tuple[dict[str, Tensor], Te
     """
     import numpy as np
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
-
-    from lfw_seq.parts import build_part
 
     standardize, scale = data.standardizer(), cfg.data.pixel_scale
     pixels = {stage: standardize(rows * scale).flatten(1).numpy() for stage, (rows, _) in data.tensors.items()}

@@ -14,8 +14,6 @@ from lfw_seq.parts import Count, check_keys
 from lfw_seq.runs.folder import write_json
 from lfw_seq.runs.record import cpu_name, versions
 
-Benchmark = Literal["epoch", "start", "predict", "sweep"]  # modules of lfw_seq.benchmarks
-
 
 @hydra.main(config_path=str(cli.CONF), config_name="benchmark", version_base="1.3")
 def main(cfg: DictConfig) -> None:
@@ -37,7 +35,8 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UsageError: `what` is unknown, or a number is out of range.
     """
-    check_keys(cfg, {"what": Benchmark, **dict.fromkeys(("rounds", "epochs", "runs", "threads"), Count)})
+    modules = Literal["epoch", "start", "predict", "sweep"]
+    check_keys(cfg, {"what": modules, **dict.fromkeys(("rounds", "epochs", "runs", "threads"), Count)})
     os.environ["OMP_NUM_THREADS"] = str(cfg.threads)  # read when NumPy's libraries are imported, here or in a child
     title, contenders, pairs, notes = importlib.import_module(f"lfw_seq.benchmarks.{cfg.what}").plan(cfg)
     rounds = [run_round(contenders, pairs) for _ in range(cfg.rounds)]

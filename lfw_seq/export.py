@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from lfw_seq import cli
 from lfw_seq.cli import UsageError
-from lfw_seq.parts import check_keys
-from lfw_seq.runs.folder import to_plain, write_bytes
+from lfw_seq.parts import check_keys, to_plain
+from lfw_seq.runs.folder import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np

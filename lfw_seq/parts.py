@@ -77,7 +77,7 @@ def build_part(key: str, node: Any, kind: type = object, **extra: Any) -> Any:
         plain = to_plain(node)
         if not isinstance(target := plain["_target_"], str):
             raise UsageError(f"{key}._target_={as_typed(target)}: expected a class")
-        check_arguments(key, get_object(target), plain, extra)
+        check_arguments(key, get_object(target), plain, extra, nodes=True)
         part = instantiate(plain, **extra, _convert_="all")
         if not isinstance(part, kind):
             raise UsageError(f"{key}._target_={target}: expected a {kind.__name__}, not a {type(part).__name__}")
@@ -89,14 +89,17 @@ def to_plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
 
 
-def check_arguments(key: str, function: Any, node: Mapping[str, Any], extra: Collection[str] = ()) -> None:
-    """Check the arguments of a node and of nested nodes against signatures, where these are known.
+def check_arguments(
+    key: str, function: Any, node: Mapping[str, Any], extra: Collection[str] = (), *, nodes: bool = False
+) -> None:
+    """Check the arguments of a node against a signature, where it is known.
 
     Args:
         key: of the node, for messages.
         function: the class or function that is called with them.
         node: the arguments by name; names that begin with `_` are Hydra's.
         extra: names of arguments that the caller adds, which the node may not have.
+        nodes: whether an argument may be a node as well; what it names is imported, so never for values from a file.
 
     Raises:
         UsageError: a key that is no argument, or a value of another type.
@@ -114,9 +117,9 @@ def check_arguments(key: str, function: Any, node: Mapping[str, Any], extra: Col
             names = ", ".join(name for name in known if name not in extra and name != "self") or "none"
             taker = getattr(function, "__name__", function)
             raise UsageError(f"{key}.{name}={as_typed(value)}: {taker} takes no such key; expected one of {names}")
-        if isinstance(value, Mapping) and "_target_" in value:
-            check_arguments(f"{key}.{name}", get_object(value["_target_"]), value)
-        elif name in hints and "_target_" not in str(value):
+        if nodes and isinstance(value, Mapping) and "_target_" in value:
+            check_arguments(f"{key}.{name}", get_object(value["_target_"]), value, nodes=True)
+        elif name in hints and not (nodes and "_target_" in str(value)):
             check_value(f"{key}.{name}", value, hints[name])
 
 

@@ -118,7 +118,7 @@ def decoded(
         for part in (paths[start : start + batch_size] for start in range(0, len(paths), batch_size)):
             images = dict(zip(map(str, part), pool.map(decode, part), strict=True))
             for path in [path for path, image in images.items() if isinstance(image, UsageError)]:
-                print(f"error: {printable(str(images.pop(path)).split(';')[0])}", file=sys.stderr)
+                print(f"error: {printable(str(images.pop(path)).rpartition(';')[0])}", file=sys.stderr)
                 unreadable.append(path)
             if images:
                 yield list(images), np.stack(list(images.values()))  # type: ignore[arg-type]

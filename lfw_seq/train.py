@@ -1,7 +1,5 @@
 """`python -m lfw_seq.train`: train a net on faces, test it once, and write a run folder."""
 
-from __future__ import annotations
-
 import logging
 import os
 from contextlib import nullcontext
@@ -12,6 +10,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
+from lfw_seq.parts import to_plain
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps import jobs
 
@@ -53,7 +52,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             cfg = fit.draw_seed(cfg, folder, secondary)
             fit.prepare_process(cfg.threads, cfg.seed)
             cfg, trial = draw_trial(cfg)
-            data = build_data(runs.to_plain(cfg.data), cfg.split_seed, cfg.seed)
+            data = build_data(to_plain(cfg.data), cfg.split_seed, cfg.seed)
             data.setup()
             cfg = build.choose_precision(cfg)
             classifier = build.build_classifier(cfg, data)

@@ -13,8 +13,8 @@ from torch import nn
 import lfw_seq
 from lfw_seq.cli import CONF, UsageError
 from lfw_seq.data.module import build
+from lfw_seq.parts import to_plain
 from lfw_seq.runs.checkpoint import load_run
-from lfw_seq.runs.folder import to_plain
 from lfw_seq.runs.record import read_predictions
 from lfw_seq.train import train
 

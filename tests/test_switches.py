@@ -33,7 +33,7 @@ def result_of(folder: Path) -> dict[str, Any]:
 def test_a_debugging_run_ends_and_no_report_takes_it_for_a_real_one(
     tmp_path: Path, shell: Shell, run: Path, choice: str
 ) -> None:
-    words = [word for word in SMALL if "max_epochs" not in word]
+    words = [word for word in SMALL if "max_epochs" not in word and word != "callbacks=core"]  # with all figures
     more = ["trainer.max_epochs=3"] if choice == "overfit" else []
     limits = ["data.eval_batch_size=5", "data.batch_size=10"]
     done = shell(*words, *limits, *more, f"debug={choice}", "hydra.run.dir=run")

@@ -15,8 +15,8 @@ from lfw_seq.benchmarks.timing import Cost, Plan, mean_cost, read_clocks, run_pr
 from lfw_seq.data.module import FaceRows
 from lfw_seq.data.module import build as build_data
 from lfw_seq.models.recurrent import bf16_error
+from lfw_seq.parts import to_plain
 from lfw_seq.runs.checkpoint import pick_device
-from lfw_seq.runs.folder import to_plain
 from lfw_seq.training.build import build_classifier, build_trainer
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.fit import prepare_process

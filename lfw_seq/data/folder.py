@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 import PIL
 
-from lfw_seq.cli import UsageError, as_typed
+from lfw_seq.cli import UsageError
 from lfw_seq.data import images
 from lfw_seq.data.faces import Faces, by_count, check_memory
 from lfw_seq.parts import Bounds, Count
@@ -48,9 +48,7 @@ class Folder:
     cache_dir: str
 
     def __post_init__(self) -> None:
-        edges = [0, 1, 0, 1] if self.crop is None else self.crop
-        if not is_range(edges[:2], 1) or not is_range(edges[2:], 1):
-            raise UsageError(f"data.crop={as_typed(self.crop)}: expected fractions [top,bottom,left,right] from 0 to 1")
+        images.check_crop(self.crop)
 
     def load(self) -> Faces:
         """Decode the photos, or load them from the cache.
@@ -90,16 +88,11 @@ class Folder:
             except UsageError as error:
                 if not self.skip_unreadable:
                     raise
-                log.warning("Skipping %s", str(error).split(";")[0])
+                log.warning("Skipping %s", str(error).rpartition(";")[0])
         if not decoded:
             raise UsageError(f"data.root={self.root}: none of its {len(files)} images can be read")
         labels, names = by_count([name.split("/")[0].replace("_", " ") for name in decoded])
         return Faces(np.stack(pixels), labels, names, tuple(decoded), "folder")
-
-
-def is_range(edges: Sequence[float], most: int) -> bool:
-    """Whether these are two increasing numbers in [0, `most`]."""
-    return len(edges) == 2 and 0 <= edges[0] < edges[1] <= most
 
 
 def listing(root: Path, files: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lfw_seq.cli import UsageError
+from lfw_seq.cli import UsageError, as_typed
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")  # of Pillow's fifty: some run external programs
@@ -42,8 +42,19 @@ def person_files(root: Path, least: int) -> list[str]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether this is a folder; False, not an error, for a loop of links or too long a name."""
+    """Whether this is a folder; False, not an error, for too long a name."""
     return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises
+
+
+def is_range(edges: Sequence[float], most: int) -> bool:
+    """Whether these are two increasing numbers in [0, `most`]."""
+    return len(edges) == 2 and 0 <= edges[0] < edges[1] <= most
+
+
+def check_crop(crop: Sequence[float] | None) -> None:
+    """Raise UsageError unless a crop is None or fractions [top, bottom, left, right] of an image."""
+    if crop is not None and not (is_range(crop[:2], 1) and is_range(crop[2:], 1)):
+        raise UsageError(f"data.crop={as_typed(crop)}: expected fractions [top,bottom,left,right] from 0 to 1")
 
 
 def read_image(path: Path, crop: Sequence[float] | None, height: int, width: int, color: bool) -> NDArray[np.float32]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from lfw_seq.cli import UsageError, as_typed
 from lfw_seq.data.faces import Faces
-from lfw_seq.data.folder import Folder, is_range
-from lfw_seq.data.images import is_folder
+from lfw_seq.data.folder import Folder
+from lfw_seq.data.images import is_folder, is_range
 from lfw_seq.parts import Bounds, Count
 
 SIDE = 250  # pixels of a photo, both ways

@@ -75,7 +75,7 @@ class Layout:
 class Standardize(nn.Module):
     """Standardization of rows, the first step of a `Predictor`.
 
-    Attributes:
+    Args:
         mode: "none" for none; "image" by the mean and standard deviation of each image; "pixel" by those of each pixel
             over the training images, set by `fit` and saved in the state dict.
         num_rows: T.

@@ -23,10 +23,10 @@ from lfw_seq.data.module import READING, SPLIT, FaceRows, build, instantiate_sou
 from lfw_seq.evaluation.metrics import stage_metrics
 from lfw_seq.evaluation.rows import accuracy_by_step
 from lfw_seq.evaluation.strangers import PROBABILITY, STATE, OpenSetScores, PeopleStates, last_states, people_states
-from lfw_seq.parts import Threads, check_value
+from lfw_seq.parts import Threads, check_value, to_plain
 from lfw_seq.runs.archive import find_class
 from lfw_seq.runs.checkpoint import TrainedRun, build_source, load_run, pick_device
-from lfw_seq.runs.folder import read_result, to_plain
+from lfw_seq.runs.folder import read_result
 from lfw_seq.runs.record import PREDICTIONS, read_predictions
 
 AS_TRAINED = "run"

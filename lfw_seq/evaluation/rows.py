@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lfw_seq.models.predictor import Predictor
-from lfw_seq.models.reference import ReferenceLSTM, read_cell, update_cell
+from lfw_seq.models.reference import ReferenceLSTM
 
 M = TypeVar("M", bound=nn.Module)
 ByStep = dict[int, float]  # by step, from 1
@@ -44,13 +44,9 @@ def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points:
 @torch.no_grad()
 def mean_gates(layer: nn.LSTM, inputs: Tensor) -> dict[str, ByStep]:
     """Mean gates, in [0, 1], of a layer's forward direction; inputs (N, T, D), or (T, N, D) without `batch_first`."""
-    reference, steps = ReferenceLSTM(layer), inputs.unbind(dim=1 if layer.batch_first else 0)
-    h = cell = inputs.new_zeros(len(steps[0]), layer.hidden_size)
+    rows = inputs if layer.batch_first else inputs.transpose(0, 1)
     means: dict[str, ByStep] = {"forget": {}, "input": {}, "output": {}}
-    for step, x in enumerate(steps, 1):
-        gates = reference.gates(x, h)
-        cell = update_cell(gates, cell)
-        h = read_cell(gates, cell)
+    for step, (gates, _, _) in enumerate(ReferenceLSTM(layer).steps(rows), 1):
         for name, values in means.items():
             values[step] = getattr(gates, name).mean().item()
     return means

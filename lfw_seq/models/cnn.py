@@ -12,7 +12,7 @@ from lfw_seq.parts import Odd, Share, Units
 class CNN(nn.Module):
     """Blocks of convolution, batch norm, pooling by two and ReLU, then one linear layer.
 
-    Attributes:
+    Args:
         num_features: F.
         num_rows: T.
         num_classes: C.

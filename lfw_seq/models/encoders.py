@@ -38,7 +38,7 @@ class RowWindows(nn.Module):
 class Reorder(nn.Module):
     """Fixed permutation of rows, and of pixels within rows: the loss of accuracy measures the value of the order.
 
-    Attributes:
+    Args:
         num_features: E, which is F.
         num_rows: S, which is T.
         rows: whether to permute the rows.

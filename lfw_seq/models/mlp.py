@@ -10,17 +10,7 @@ from lfw_seq.parts import Layers, Share, Units
 
 
 class MLP(nn.Module):
-    """Dense layers with ReLU and dropout.
-
-    Attributes:
-        num_features: F.
-        num_rows: T.
-        num_classes: C.
-        hidden_size: units per layer.
-        num_layers: number of hidden layers.
-        dropout: after each hidden layer, in [0, 1).
-        init: "torch" or "keras", see `initialise`.
-    """
+    """Hidden layers with ReLU, dropout after each; arguments as of `RecurrentReader`."""
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ class RecurrentReader(nn.Module):
     Single layers with dropout between them equal `nn.LSTM(num_layers=2, dropout=p)`, and are reproducible on CUDA,
     where that one is not (pytorch#90168).
 
-    Attributes:
+    Args:
         num_features: F.
         num_rows: T; other lengths are accepted too.
         num_classes: C.

@@ -3,6 +3,7 @@
 Shape legend: B batch, T rows, F pixels a row, H hidden.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -50,13 +51,16 @@ class ReferenceLSTM:
             output=torch.sigmoid(x @ self.w_o.T + h @ self.u_o.T + self.b_o),
         )
 
-    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the hidden states (B, T, H) and the last cell (B, H) of rows (B, T, F)."""
+    def steps(self, rows: Tensor) -> Iterator[tuple[Gates, Tensor, Tensor]]:
+        """The gates, the cell (B, H) and the hidden state (B, H) after each of the rows (B, T, F)."""
         h = cell = rows.new_zeros(len(rows), len(self.u_i))
-        states = []
         for x in rows.unbind(dim=1):
             gates = self.gates(x, h)
             cell = update_cell(gates, cell)
             h = read_cell(gates, cell)
-            states.append(h)
-        return torch.stack(states, dim=1), cell
+            yield gates, cell, h
+
+    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hidden states (B, T, H) and the last cell (B, H) of rows (B, T, F)."""
+        _, cells, states = zip(*self.steps(rows), strict=True)
+        return torch.stack(states, dim=1), cells[-1]

@@ -47,7 +47,7 @@ def read(paths: Sequence[str | Path]) -> Runs:
             result = json.loads((folder / RESULT).read_bytes())
             if result["status"] == "failed":
                 kind, reason = "failed", str(result.get("error"))
-            elif debug := result.get("debug") or (result.get("choices") or {}).get("debug"):
+            elif debug := (result.get("choices") or {}).get("debug"):
                 kind, reason = "debug", f"debug={debug} measures nothing"
             else:
                 rows.append(_row(folder, os.path.relpath(folder, top), result))

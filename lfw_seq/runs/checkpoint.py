@@ -3,8 +3,6 @@
 Shape legend: N images, B batch, T rows, F pixels a row, C people.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +15,12 @@ from torch import Tensor
 
 from lfw_seq import data, models
 from lfw_seq.cli import UsageError, configuring
-from lfw_seq.data.images import is_folder, read_image
+from lfw_seq.data.images import check_crop, is_folder, read_image
 from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize, sequences
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.models.recurrent import bf16_error
-from lfw_seq.parts import Bounds, check_value, fits
+from lfw_seq.parts import Bounds, Count, check_value, fits
 from lfw_seq.runs.archive import FORMAT, METADATA, construct, open_checkpoint
 
 MOST_PIXELS = 2**24  # per image
@@ -55,6 +53,9 @@ class Preprocessing:
     color: bool
     order: Order
 
+    def __post_init__(self) -> None:
+        check_crop(self.crop)
+
     def image(self, path: Path) -> NDArray[np.float32]:
         """Decode a photo: float32 in [0, 1], (height, width) or (height, width, 3).
 
@@ -79,7 +80,6 @@ class TrainedRun:
 
     Attributes:
         folder: of the run.
-        checkpoint: file of the weights.
         epoch: of the weights, from 1.
         config: of the run, as plain values.
         class_names: C people, in class order.
@@ -90,7 +90,6 @@ class TrainedRun:
     """
 
     folder: Path
-    checkpoint: Path
     epoch: int
     config: dict[str, Any]
     class_names: tuple[str, ...]
@@ -120,6 +119,7 @@ class TrainedRun:
         if mixed is not None and device.type == "cpu":  # bfloat16 is Lightning's choice there
             mixed = None if bf16_error() else torch.bfloat16
         size = batch_size or self.config["data"].get("eval_batch_size", 512)
+        check_value("data.eval_batch_size", size, Count)
         with torch.inference_mode(), torch.autocast(device.type, mixed, enabled=mixed is not None):
             parts = rows.to(DTYPES.get(precision, torch.float32)).split(size)
             return torch.cat([function(part.to(device)).float().cpu() for part in parts])
@@ -165,7 +165,6 @@ def load_run(folder: str | Path, key: str = "run") -> TrainedRun:
         predictor = rebuild(metadata, preprocessing.layout, state)
     return TrainedRun(
         folder=root,
-        checkpoint=path,
         epoch=int(checkpoint["epoch"]) + 1,
         config=metadata["config"],
         class_names=tuple(metadata["class_names"]),

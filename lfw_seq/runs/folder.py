@@ -16,7 +16,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import UsageError, describe
-from lfw_seq.parts import to_plain as to_plain
 
 RESULT = "result.json"
 LOCK = ".lock"

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from lfw_seq.cli import UsageError, configuring
 from lfw_seq.models.predictor import Predictor
+from lfw_seq.runs.archive import METADATA
 from lfw_seq.runs.checkpoint import TrainedRun
 
 INPUT, OUTPUT = "rows", "probabilities"
-METADATA = "lfw_seq"  # the key, or the name of the file inside
 LEGACY = ("You are using the legacy", "Exporting a model to ONNX with a batch", "Converting a tensor to a")
 
 

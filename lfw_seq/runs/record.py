@@ -15,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import CONF, UsageError
+from lfw_seq.parts import to_plain
 from lfw_seq.runs import folder as runs
-from lfw_seq.runs.folder import to_plain
 
 if TYPE_CHECKING:
     from lfw_seq.data.module import FaceRows

@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from lfw_seq.cli import UsageError, configuring
-from lfw_seq.parts import build_part
+from lfw_seq.parts import build_part, to_plain
 from lfw_seq.runs import folder as runs
 
 LONGEST_NAME = 80
@@ -82,7 +82,7 @@ def other_photos(folder: Path, cfg: DictConfig) -> str:
         return ""
     with suppress(UsageError):  # the photos are not available
         if result := runs.read_result(folder):
-            now = fingerprint_now(json.dumps(runs.to_plain(cfg.data) | {"download": False}))
+            now = fingerprint_now(json.dumps(to_plain(cfg.data) | {"download": False}))
             return now if now != result["data"]["fingerprint"] else ""
     return ""
 

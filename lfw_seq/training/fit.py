@@ -78,11 +78,11 @@ def check_root(cfg: DictConfig) -> None:
         raise UsageError(f"trainer.devices={devices}: expected 1; a run of several processes needs trainer=ddp")
     if isinstance(devices, int) and devices > (os.cpu_count() or 1):
         raise UsageError(f"trainer.devices={devices}: expected at most {os.cpu_count()}, the cores of this machine")
-    for name in ("best", "last"):
-        if (node := cfg.callbacks.get(name)) and node.filename != name:  # what `load_run` and a resumed run look for
-            raise UsageError(f"callbacks.{name}.filename={as_typed(node.filename)}: leave it out; expected {name}")
     nodes = {str(name): node for name, node in cfg.callbacks.items() if isinstance(node, DictConfig)}
     for name, node in nodes.items():
+        file = node.get("filename")
+        if name in ("best", "last") and file != name:  # what `load_run` and a resumed run look for
+            raise UsageError(f"callbacks.{name}.filename={as_typed(file)}: leave it out; expected {name}")
         for key in {"dirpath", "path"} & set(node):
             if not Path(str(node[key])).is_relative_to(cfg.run_dir):
                 raise UsageError(f"callbacks.{name}.{key}={as_typed(node[key])}: expected a path inside {cfg.run_dir}")

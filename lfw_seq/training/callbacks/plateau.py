@@ -14,7 +14,7 @@ class PlateauScheduler(Callback):
     Keras reduces the rate after `patience` epochs without improvement (wait >= patience), torch one epoch later; Keras
     requires an absolute improvement, torch a relative one. With patience 10 and epochs 21-30 flat, 31 has the new rate.
 
-    Attributes:
+    Args:
         monitor: the metric.
         mode: "min" or "max".
         factor: multiplies the rate, in (0, 1).
@@ -35,7 +35,7 @@ class PlateauScheduler(Callback):
     @property
     def state_key(self) -> str:
         """Key of the state in checkpoints: the best value of another metric is not restored."""
-        return self._generate_state_key(monitor=self.monitor, mode=self.options["mode"])
+        return f"{type(self).__name__}, {self.monitor}, {self.options['mode']}"
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach to the optimizer, and restore the state of a checkpoint."""

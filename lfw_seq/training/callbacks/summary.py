@@ -91,7 +91,8 @@ class Network(Callback):
         writer, data = writer_of(trainer, "test"), trainer.datamodule  # type: ignore[attr-defined]
         if writer is None:
             return
-        rows, labels = (part[: self.projected] for part in data.tensors["test"])
+        predicted = pl_module.probabilities["test"].argmax(dim=1)[: self.projected]  # fewer under `debug=limit`
+        rows, labels = (part[: len(predicted)] for part in data.tensors["test"])
         rows = rows.to(next(pl_module.parameters()))
         with inspecting(pl_module), torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
@@ -106,10 +107,9 @@ class Network(Callback):
                 log.info("No graph of this net: %s", str(error).splitlines()[0])
         if not inputs or inputs[-1].ndim != 2:  # no linear layer computes the logits
             return
-        names, predicted = data.faces.names, pl_module.probabilities["test"].argmax(dim=1)
-        pairs = zip(labels.tolist(), predicted.tolist(), strict=False)
+        names, pairs = data.faces.names, zip(labels.tolist(), predicted.tolist(), strict=True)
         table = [[names[true], names[guess], "right" if true == guess else "wrong"] for true, guess in pairs]
-        images = torch.from_numpy(data.faces.images[data.indices["test"][: self.projected]])
+        images = torch.from_numpy(data.faces.images[data.indices["test"][: len(predicted)]])
         sprites = images.permute(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
         side = max(sprites.shape[2:])  # the projector lays out squares
         sprites = functional.pad(sprites, (0, side - sprites.shape[3], 0, side - sprites.shape[2]), value=1.0)

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -102,6 +103,11 @@ def command(*words: str, cwd: Path, module: str = "lfw_seq.train", **env: str) -
     """Run a command of the project in a subprocess."""
     line = [sys.executable, "-m", module, *words]
     return subprocess.run(line, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
+
+
+def hear_ctrl_c() -> None:
+    """For `preexec_fn`: Ctrl-C as from a terminal, as a shell starts what runs in its background with it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def invoke(*words: str, monkeypatch: pytest.MonkeyPatch, module: str = "train") -> int:

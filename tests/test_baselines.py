@@ -17,10 +17,10 @@ from lfw_seq.data.module import build
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.evaluate import evaluate
 from lfw_seq.evaluation.summary import closing_table
-from lfw_seq.runs.folder import to_plain
+from lfw_seq.parts import to_plain
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose, Shell, composed, table
+from .conftest import SMALL, Compose, composed, table
 
 DATA = ("data=synthetic", "data.num_images=210", "data.height=25", "data.width=18")
 SMALLER = {
@@ -94,16 +94,6 @@ def test_eigenfaces_repeat_to_the_byte_and_share_their_split_with_nets(
     assert set(net["metrics"]) == set(results[0]["metrics"])
     assert set(net) == set(results[0])
     assert results[0]["metrics"]["test/accuracy"] > results[0]["metrics"]["majority_rate"] + 0.2
-
-
-@pytest.mark.slow
-def test_a_grid_of_models_and_splits(tmp_path: Path, shell: Shell) -> None:
-    words = ["-m", "baseline=majority,nearest", "split_seed=0,1", *DATA, "hydra.sweep.dir=sweep"]
-    done = shell(*words, module="baselines")
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(path.read_text()) for path in sorted((tmp_path / "sweep").glob("*/result.json"))]
-    assert sorted(result["model"]["name"] for result in results) == ["majority", "majority", "nearest", "nearest"]
-    assert len({result["config_hash"] for result in results}) == 4
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """The command line as a user types it."""
 
-import functools
 import importlib
 import json
 import os
@@ -19,7 +18,7 @@ from lfw_seq.__main__ import COMMANDS
 from lfw_seq.cli import CONF, start
 from lfw_seq.compose import quoted
 
-from .conftest import SMALL, Shell, imported
+from .conftest import SMALL, Shell, hear_ctrl_c, imported
 
 DRAWN = ("data=synthetic", "data.num_images=140")
 
@@ -118,8 +117,7 @@ def test_help_imports_no_torch(tmp_path: Path, words: list[str]) -> None:
 @pytest.mark.slow
 def test_ctrl_c_names_the_command_that_goes_on(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "lfw_seq.train", *SMALL, "trainer.max_epochs=2000", "callbacks.early_stopping=null"]
-    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background ignores Ctrl-C
-    run = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hears)
+    run = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
     while not list(tmp_path.glob("outputs/*/*/checkpoints/last.ckpt")):
         assert run.poll() is None
         time.sleep(0.02)

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from lfw_seq.cli import CONF, UsageError
+from lfw_seq.cli import UsageError
 from lfw_seq.demo import demo, draw_photo
 from lfw_seq.evaluation.reading import Reading, draw, read
 from lfw_seq.runs.checkpoint import TrainedRun, load_run
 
 from .browser import CHROMIUM, Browser
-from .conftest import command
+from .conftest import composed, hear_ctrl_c
 
 
 def read_photo(run: TrainedRun, path: Path, threshold: float = 0) -> Reading:
@@ -54,29 +53,20 @@ def test_after_each_row_the_probabilities_are_those_of_the_rows_read(run: Path, 
 @pytest.mark.slow
 def test_a_gif_shows_one_row_more_in_each_frame(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "reading.gif"
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("demo", [f"run='{run}'", f"against='{run}'", f"out='{out}'"])
-        assert demo(cfg) == {"frames": 50}
-        for change, expected in (
-            ("image=none.png", "image=none.png: no such file"),
-            ("out=x.png", r"out=x.png: expected a name that ends in \.gif"),
-            ("fpir=0.05", "no threshold"),
-            ("out=/no/x.gif", "/no/x"),
-        ):
-            with pytest.raises((UsageError, OSError), match=expected):
-                demo(compose("demo", [f"run='{run}'", f"out='{out}'", change]))
+    assert demo(composed("demo", f"run='{run}'", f"against='{run}'", f"out='{out}'")) == {"frames": 50}
+    for change, expected in (
+        ("image=none.png", "image=none.png: no such file"),
+        ("out=x.png", r"out=x.png: expected a name that ends in \.gif"),
+        ("fpir=0.05", "no threshold"),
+        ("out=/no/x.gif", "/no/x"),
+    ):
+        with pytest.raises((UsageError, OSError), match=expected):
+            demo(composed("demo", f"run='{run}'", f"out='{out}'", change))
     (*_, last) = lines = capsys.readouterr().out.splitlines()
     assert (len(lines), last) == (3, f"in {out}")
     with Image.open(out) as picture:
         assert getattr(picture, "n_frames", 1) == 50
     assert out.stat().st_size < 2 * 400_000  # two runs
-
-
-@pytest.mark.skipif(find_spec("gradio") is not None, reason="gradio is installed")
-def test_without_gradio_its_extra_is_named(run: Path, tmp_path: Path) -> None:
-    done = command(f"run={run}", cwd=tmp_path, module="lfw_seq.demo")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == 'error: demo: gradio is not installed: pip install -e ".[demo]"'
 
 
 NAMED = "document.querySelector('#names textarea')?.value"
@@ -95,8 +85,8 @@ def test_on_the_page_names_change_as_rows_are_read(run: Path, tmp_path: Path, br
     kept = tmp_path / "tmp"
     kept.mkdir()
     line = [sys.executable, "-m", "lfw_seq.demo", f"run={run}", f"against={run}", f"port={port}"]
-    hears = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    served = subprocess.Popen(line, env={**os.environ, "TMPDIR": str(kept)}, stderr=subprocess.PIPE, text=True, **hears)  # type: ignore[call-overload]
+    env = {**os.environ, "TMPDIR": str(kept)}
+    served = subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
     try:
         for _ in range(300):
             with socket.socket() as knock:

@@ -13,7 +13,7 @@ import pytest
 
 from lfw_seq.runs import folder as runs
 
-from .conftest import SMALL, command, save_face
+from .conftest import SMALL, command, hear_ctrl_c, save_face
 
 SWEEP = ("-m", *SMALL, "seed=0,1,2", "hydra.sweep.dir=sweep")
 
@@ -112,11 +112,6 @@ def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         line, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=hear_ctrl_c
     )
-
-
-def hear_ctrl_c() -> None:
-    """As from a terminal: a shell starts what runs in its background, these tests perhaps, with Ctrl-C ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.slow

@@ -11,20 +11,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 
-from lfw_seq.cli import CONF
 from lfw_seq.evaluate import evaluate
 from lfw_seq.evaluation import drawing, page
 from lfw_seq.report import write_report
 
 from .browser import CHROMIUM, Browser
+from .conftest import composed
 from .test_report import ACCURACY, sweep
+from .test_rows import contrast
 
 EVIL = "</td></p></title><script>alert(1)</script><img src=x onerror=\"a\" 'b'>&amp; {{ 1 }} Łukasz 山田"
 VOID = {"meta", "img"}
-TEXT_COLOURS = ("ink", "quiet")
 
 
 class Reader(HTMLParser):
@@ -123,22 +122,14 @@ def test_a_picture_is_a_sharp_png_of_its_size() -> None:
     assert struct.unpack(">II", picture.png[16:24]) == (960, 384)
 
 
-def luminance(colour: str) -> float:
-    """WCAG 2.2, relative luminance."""
-    shares = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def test_text_has_a_contrast_of_at_least_4_5_in_light_and_dark() -> None:
     schemes = [
         dict(re.findall(r"--(\w+): #(\w{6})", line)) for line in everything("").splitlines() if "--ink: #" in line
     ]
     assert len(schemes) == 2
     for scheme in schemes:
-        for name in TEXT_COLOURS:
-            low, high = sorted(luminance(scheme[colour]) for colour in (name, "page"))
-            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, scheme)
+        for name in ("ink", "quiet"):
+            assert contrast(f"#{scheme[name]}", f"#{scheme['page']}") >= 4.5, (name, scheme)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
@@ -177,8 +168,7 @@ SEEN = """(() => {
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_real_pages_on_a_desk_and_a_phone_in_light_and_dark(run: Path, tmp_path: Path, browser: Browser) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        evaluate(compose("evaluate", [f"run='{run}'", f"out='{tmp_path / 'one'}'", f"against='{run}'"]))
+    evaluate(composed("evaluate", f"run='{run}'", f"out='{tmp_path / 'one'}'", f"against='{run}'"))
     sweep(tmp_path / "runs", *((0.6 + number / 20, {"seed": number}) for number in range(3)))
     write_report([tmp_path / "runs"], ACCURACY)
     for path in (tmp_path / "one" / "report.html", tmp_path / "runs" / "report" / "report.html"):

@@ -35,15 +35,11 @@ NEEDS = {  # a word, the extra it needs, and the module that comes with it
     "hydra/launcher=ray_cluster": ("ray", "hydra_plugins.hydra_ray_launcher"),
     "hydra/launcher=slurm": ("slurm", "hydra_plugins.hydra_submitit_launcher"),
     "+sweep=tpe": ("optuna", "optuna"),
-    "format=onnx": ("export", "onnx"),
 }
-DRAWN = ["data=synthetic", "data.num_images=140"]
 SMALL = {  # what a command takes in addition, to be quick
-    "train": [*DRAWN, "trainer.max_epochs=1", "trainer.accelerator=cpu"],
+    "train": ["data=synthetic", "data.num_images=140", "trainer.max_epochs=1", "trainer.accelerator=cpu"],
     "baselines": ["data=synthetic", "data.num_images=420", "tuning_folds=2"],  # 150 eigenfaces need more photos
-    "benchmark": [*DRAWN, "rounds=1", "epochs=1"],
 }
-OF_LFW = ("data.resize=", "data.data_home=", "data.download=")  # keys that drawn faces have no use for
 
 
 def lines() -> list[str]:
@@ -61,8 +57,6 @@ def started(line: str) -> list[list[str]]:
         assert made.returncode == 0, made.stderr
         return [words for part in made.stdout.splitlines() if " -m lfw_seq" in part for words in started(part.strip())]
     words = shlex.split(line)
-    if words[0] == "lfw-seq":
-        return [words[1:]]
     program, flag, module, *rest = words
     assert (Path(program).name, flag) == ("python", "-m"), f"{line}: no command; a block of ```text?"
     name = module.removeprefix("lfw_seq").removeprefix(".")
@@ -72,9 +66,7 @@ def started(line: str) -> list[list[str]]:
 def in_small(words: list[str], home: Path) -> list[str]:
     """A command's words with two values of each key that is swept, on few drawn faces, on what lies in `home`."""
     name, *given = words or ["--help"]
-    there = {"run": "run", "against": "run", "sweep": "sweep"} | dict.fromkeys(
-        ("images", "faces", "data.root"), "FACES"
-    )
+    there = {"run": "run", "sweep": "sweep", "images": "FACES"}
     changed = []
     for word in given:
         key, _, value = word.partition("=")
@@ -82,16 +74,13 @@ def in_small(words: list[str], home: Path) -> list[str]:
             value = str(home / there[key])
         elif {"-m", "--multirun"} & set(given):
             value = two_of(value)
-        if not word.startswith(OF_LFW):
-            changed.append(f"{key}={value}" if "=" in word else word)
+        changed.append(f"{key}={value}" if "=" in word else word)
         if key == "+sweep":
             params = OmegaConf.load(CONF / "sweep" / f"{value}.yaml").hydra.sweeper.params
             changed += [f"hydra.sweeper.params.{key}='{two_of(str(values))}'" for key, values in params.items()]
     small = SMALL.get(name, [])
     if "-m" in given and name == "train":
         small = [*small, "callbacks=core"]  # no figures
-    if "data=folder" in given:
-        small = [word for word in small if word not in DRAWN]
     if {"--help", "-h", "--cfg", "--info"} & set(given):
         small = []
     return [name, *changed, *small]

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import random
 import re
 from pathlib import Path
@@ -244,21 +243,6 @@ def test_figures_follow_the_sweep(tmp_path: Path) -> None:
         page = (tmp_path / place / "report" / "report.html").read_text()
         assert page.count("data:image/png;base64,") == count
     assert page.count('alt="train/loss') == 0
-
-
-def test_a_full_disk_leaves_the_older_report_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_run(tmp_path / "a", 0.5)
-    write_report([tmp_path], ACCURACY)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
-    write_run(tmp_path / "b", 0.7, seed=1)
-
-    def full(file: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"No space left on device: '.*/report/runs.csv'"):
-        write_report([tmp_path], ACCURACY)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == before
 
 
 def test_any_name_on_an_ascii_terminal_without_torch(tmp_path: Path) -> None:

@@ -105,9 +105,3 @@ def test_figures_hold_few_images_and_many_people(people: int) -> None:
     legend = drawn["curves"].axes[0].get_legend()
     assert legend is not None
     assert [text.get_text().partition(" (")[0] for text in legend.get_texts()] == list(map(drawing.short, names[:2]))
-
-
-def test_confident_mistakes_come_first() -> None:
-    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.1, 0.9]])
-    assert figures.confident_mistakes(scores, np.array([1, 1, 0, 0]), 2) == [0, 3]
-    assert figures.confident_mistakes(scores, np.array([0, 1, 1, 1]), 2) == []

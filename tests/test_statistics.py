@@ -28,15 +28,6 @@ def test_equal_values_and_single_ones_tell_nothing() -> None:
         assert estimate(values, 0.25) is None
 
 
-def test_the_correction_widens_the_interval() -> None:
-    scores = [0.90, 0.92, 0.94, 0.96]
-    plain, corrected = estimate(scores), estimate(scores, 258 / 1030)
-    assert plain is not None
-    assert corrected is not None
-    ratio = math.sqrt((1 / 4 + 258 / 1030) / (1 / 4))
-    assert (corrected.high - corrected.low) / (plain.high - plain.low) == pytest.approx(ratio, abs=1e-9)
-
-
 def test_worked_example_of_scikit_learn() -> None:
     """Statistical comparison of models using grid search: t .750 and p .227, uncorrected 2.611 and .005, one-sided."""
     rows, labels = make_moons(noise=0.352, random_state=1, n_samples=100)

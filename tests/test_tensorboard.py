@@ -26,6 +26,7 @@ from lfw_seq.training.callbacks.summary import settings
 
 from .browser import CHROMIUM, Browser
 from .conftest import SMALL, Compose, command
+from .test_sweeps import Killed
 
 DISPLAY = (*SMALL[:-1], "display.figures.every_n_epochs=2")
 SHOWN = ["Model", "model.cell", "Augment", "Data", "Experiment"]
@@ -202,10 +203,6 @@ def test_each_tab_shows_what_a_person_comes_for(served: tuple[str, dict[str, Pat
         facts = [json.dumps(fact) for fact in (CURVES, FINAL, SHOWN, list(served[1]))]
         assert browser.wait_for(DEEP % (*facts, expected), 120), tab
     assert [url for url in browser.requested if not url.startswith((served[0], "data:", "blob:", "about:"))] == []
-
-
-class Killed(BaseException):
-    """Stands in for a kill."""
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from sklearn import metrics as sk
-from torch.utils.tensorboard import SummaryWriter
 
 from lfw_seq.cli import UsageError
 from lfw_seq.evaluation import summary
@@ -166,18 +165,6 @@ def test_the_bfloat16_probe_names_the_error_and_draws_no_random_number(monkeypat
     monkeypatch.setattr(torch.nn.LSTM, "forward", refuse)
     assert bf16_error() == "could not create a primitive descriptor"
     bf16_error.cache_clear()
-
-
-@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
-def test_figures_are_made_of_a_net_in_another_precision(
-    config: Compose, monkeypatch: pytest.MonkeyPatch, precision: str
-) -> None:
-    made = []
-    monkeypatch.setattr(SummaryWriter, "add_figure", lambda writer, name, figure, step: made.append((name, step)))
-    looks = ("callbacks=[core,tensorboard]", "display.figures.every_n_epochs=1")
-    train(config(*SMALL, *looks, "trainer.max_epochs=1", f"trainer.precision={precision}"))
-    assert len(made) == 2 * len(set(made)) > 12  # of the validation and the test images
-    assert {"plots/confusion", "plots/saliency"} <= {name for name, _ in made}
 
 
 def test_a_model_with_one_answer_is_called_that(run: Path) -> None:

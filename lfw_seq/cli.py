@@ -113,6 +113,20 @@ def as_typed(value: object) -> str:
     return text.replace(", ", ",").replace("'", "") if text.startswith("[") else text
 
 
+def refuse_links(folder: Path, home: Path) -> None:
+    """Refuse links in a folder that is written into, and the folder itself, where they lead out of `home`.
+
+    Raises:
+        UsageError: there is one.
+    """
+    paths = [folder]
+    for place, folders, files in os.walk(folder):  # which follows none
+        paths += [Path(place, name) for name in (*folders, *files)]
+    for path in paths:
+        if path.is_symlink() and not path.resolve().is_relative_to(home.resolve()):
+            raise UsageError(f"{path}: a link to another folder, which would be written into; remove the link")
+
+
 class NewFolders(Callback):
     """Hydra callback: record which folders a run creates, so that a failed run removes those and no others."""
 
@@ -133,7 +147,11 @@ class NewFolders(Callback):
 
     @staticmethod
     def record(folder: Path) -> None:
-        """Record which of a folder and its parents do not exist yet."""
+        """Record which of a folder and its parents do not exist yet; stop at links in it."""
+        try:
+            refuse_links(folder, folder)
+        except UsageError as error:  # Hydra would only log it
+            stop(str(error))
         NewFolders.created = tuple(path for path in (folder, *folder.parents) if not path_exists(path))
 
     @staticmethod

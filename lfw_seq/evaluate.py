@@ -12,7 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
-from lfw_seq.cli import UsageError, printable
+from lfw_seq.cli import UsageError, printable, refuse_links
 from lfw_seq.parts import Natural, check_keys
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         runs.append(text.Evaluated("the other run", other, scorecard(other)))
     drawn = draw(runs)
     out = Path(str(cfg.out)).expanduser() if cfg.out else predictions.folder / predictions.kind
+    if not cfg.out:
+        refuse_links(out, predictions.folder)
     parts = sections(runs, drawn, cfg.mistakes, cfg.photos)
     html = page.render(*text.describe(predictions), learning_curve(runs), parts)
     out.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,7 @@ def write_report(
         if len(paths) != 1 or not Path(paths[0]).expanduser().is_dir():
             raise UsageError(f"sweep={','.join(map(str, paths))}: needs out=FOLDER, as it may match several folders")
         out = Path(paths[0]) / "report"
+        cli.refuse_links(out.expanduser(), out.expanduser().parent)
     folder, figures = Path(out).expanduser(), pictures(result)
     title, summary = tables.title(result), tables.sentences(result)
     facts = {name: result.runs[column].dropna().unique() for name, column in METADATA.items()}

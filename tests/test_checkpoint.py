@@ -206,6 +206,13 @@ CRAFTED: dict[str, tuple[Any, str]] = {
     "a partial": (change(*MODEL, "_partial_", value=True), "_partial_: refused"),
     "arguments": (change(*MODEL, "_args_", value=[1]), "_args_: refused"),
 }
+INNER: dict[str, Any] = {"_target_": "lfw_seq.models.mlp.MLP", "_partial_": True}
+for _ in range(9):
+    INNER = {"_target_": "lfw_seq.models.encoded.TwoReaders", "reader": INNER, "_partial_": True}
+CRAFTED["nested"] = (
+    change(*MODEL, value={key: part for key, part in INNER.items() if key != "_partial_"}),
+    "nested too deeply",
+)
 OTHERS = "recurrent.torch.load", "recurrent.nn.LSTM", "init.initialise"
 ELSEWHERE = "os.system", "lfw_seq.train.train", "lfw_seq.modelsx.mlp.MLP", "lfw_seq.data.__main__.X", None, 5
 for target in (*(f"lfw_seq.models.{name}" for name in OTHERS), *ELSEWHERE):
@@ -238,6 +245,11 @@ SYNTHETIC: dict[str, Any] = {"_target_": "lfw_seq.data.synthetic.Synthetic", **D
         ({"_target_": "lfw_seq.data.folder.cached"}, "refused; expected a class of lfw_seq"),
         ({"_target_": "lfw_seq.data.lfw.np.load"}, "refused; expected a class of lfw_seq"),
         ({"_target_": "os.system"}, "refused; expected a class of lfw_seq"),
+        ({"_target_": "lfw_seq.data.sequences.Standardize"}, "refused; expected a class of lfw_seq"),
+        (
+            {"num_people": 7, "num_images": None, "height": 1000, "width": 900},
+            "refused, too many for a config from a file",
+        ),
         ({"seed": START}, r"data\.seed.*refused"),
         ({"seed": "${oc.env:HOME}"}, r"data\.seed=.*refused"),
         ({"_args_": ["x"]}, "_args_: refused"),

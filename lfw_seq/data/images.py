@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from lfw_seq.cli import UsageError, as_typed
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MOST_PIXELS = 2**26  # of a photo
 FORMATS = ("JPEG", "PNG", "WEBP")  # of Pillow's fifty: some run external programs
 
 
@@ -78,6 +79,8 @@ def read_image(path: Path, crop: Sequence[float] | None, height: int, width: int
         if not path.is_file():
             raise OSError("no regular file")  # reading a pipe would block forever
         with Image.open(path, formats=FORMATS) as file:
+            if file.width * file.height > MOST_PIXELS:
+                raise ValueError(f"{file.width}x{file.height} pixels")  # some bytes can be gigabytes of one colour
             image = ImageOps.exif_transpose(file)
         if image.mode.startswith("I"):  # 16 bits a pixel, which convert() would clip to 8
             image = Image.fromarray(np.asarray(image, dtype=np.float32) / 257)

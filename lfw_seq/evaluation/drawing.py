@@ -91,5 +91,5 @@ def draw_majority(plot: Axes, rate: float) -> None:
 
 
 def short(name: str) -> str:
-    """Shorten a name to at most 24 characters."""
-    return name if len(name) <= 24 else f"{name[:23]}…"
+    r"""Shorten a name to at most 24 characters, for figures, with \$ for $, which matplotlib takes for mathematics."""
+    return (name if len(name) <= 24 else f"{name[:23]}…").replace("$", r"\$")

@@ -6,11 +6,10 @@ all known people while its highest probability, of probabilities that add up to 
 Shape legend: N images, T rows, F pixels a row, D features of a state, C people.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Literal, NamedTuple
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from lfw_seq.cli import UsageError
 from lfw_seq.evaluation.rows import record_inputs
 from lfw_seq.parts import check_value
 from lfw_seq.runs.checkpoint import TrainedRun
+from lfw_seq.runs.folder import read_json
 
 PROBABILITY, STATE = "probability", "state"
 STATES = "states.npz"
@@ -105,11 +105,14 @@ def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -
         return Threshold()
     path = folder / "evaluation" / "evaluation.json"
     try:
-        points = json.loads(path.read_text(encoding="utf-8"))["open_set"]["points"]
+        points = read_json(path)["open_set"]["points"]
         point = next(p for p in points if p["target"] == fpir and score in (None, p["score"]))
         value, missed, away = (float(point[key]) for key in ("threshold", "fnir", "turned_away"))
         people = None
         if point["score"] == STATE:
+            with ZipFile(path.with_name(STATES)) as archive:
+                if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
+                    raise BadZipFile(f"{STATES} is compressed")
             with np.load(path.with_name(STATES), allow_pickle=False) as states:
                 people = PeopleStates(states["means"], states["precision"])
         return Threshold(point["score"], value, missed, away, people)

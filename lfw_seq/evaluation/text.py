@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import pandas as pd
-from omegaconf import OmegaConf
+import yaml
 
 from lfw_seq.cli import configuring
 from lfw_seq.evaluation.predictions import Predictions
 from lfw_seq.evaluation.settings import changed
+from lfw_seq.parts import check_value
 from lfw_seq.runs.folder import RESULT
 
 MAX_TITLE_SETTINGS = 4
@@ -138,6 +139,6 @@ def describe(predictions: Predictions) -> tuple[str, dict[str, str]]:
     path = folder / ".hydra" / "overrides.yaml"
     with configuring(str(path)):
         if path.is_file():
-            typed: Any = OmegaConf.to_container(OmegaConf.load(path))  # interpolations stay as they are
-            facts["command"] = shlex.join(["python", "-m", f"lfw_seq.{module}", *map(str, typed)])
+            check_value("overrides", typed := yaml.safe_load(path.read_text(encoding="utf-8")), list[str])
+            facts["command"] = shlex.join(["python", "-m", f"lfw_seq.{module}", *typed])
     return f"Evaluation of {title}", facts | {"folder": str(folder), "evaluated on": predictions.source}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lfw_seq.cli import UsageError
 from lfw_seq.evaluation.settings import SEEDS, flat, show
-from lfw_seq.runs.folder import LOCK, RESULT
+from lfw_seq.runs.folder import LOCK, RESULT, read_json
 
 RUN = {RESULT, LOCK, ".hydra", "metrics.csv", "checkpoints"}  # a folder that holds any of these is a run
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
@@ -44,7 +44,7 @@ def read(paths: Sequence[str | Path]) -> Runs:
     for folder in _run_folders(roots, skipped):
         kind, reason = "unusable", ""
         try:
-            result = json.loads((folder / RESULT).read_bytes())
+            result = read_json(folder / RESULT)
             if result["status"] == "failed":
                 kind, reason = "failed", str(result.get("error"))
             elif debug := (result.get("choices") or {}).get("debug"):

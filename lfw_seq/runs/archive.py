@@ -5,6 +5,7 @@ Objects of our classes are built from plain values in the file; nothing else tha
 
 import importlib
 import inspect
+import io
 import pickletools
 import pkgutil
 import types
@@ -24,6 +25,7 @@ from lfw_seq.parts import fits, in_words
 METADATA = "lfw_seq"  # key in a checkpoint
 FORMAT = 2
 MOST_PICKLE = 2**25  # bytes of everything but tensors
+DEEPEST = 4  # level of a nested net: each `TwoReaders` doubles those below it
 MOST_NODES = 100_000  # values in it
 ALLOWED = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
 
@@ -37,7 +39,11 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(path, archive)
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            with zipfile.ZipFile(checked := io.BytesIO(), "w") as copy:  # torch may find other entries in the file
+                for entry in archive.infolist():
+                    copy.writestr(entry.filename, archive.read(entry))
+        checked.seek(0)
+        checkpoint: dict[str, Any] = torch.load(checked, map_location="cpu", weights_only=True)
     except UsageError:
         raise
     except Exception as error:  # a damaged file can raise anything
@@ -72,15 +78,17 @@ def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
 
 def _check_size(path: Path, checkpoint: dict[str, Any]) -> None:
     """Refuse tensors that are not contiguous or larger than the file, and too many plain values."""
-    state = checkpoint["state_dict"]
-    for name, value in state.items():
+    for name, value in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or not value.is_contiguous():
             raise UsageError(f"{path}: refused, {name!r:.100} in its state is no plain tensor")
-    if sum(value.nbytes for value in state.values()) > path.stat().st_size:
-        raise UsageError(f"{path}: refused, its tensors claim more than the file holds")
-    waiting, seen = [value for key, value in checkpoint.items() if key != "state_dict"], 0
+    waiting: list[Any] = [checkpoint]
+    seen = size = 0
     while waiting:
         value, seen = waiting.pop(), seen + 1
+        if isinstance(value, Tensor):
+            size += value.nbytes
+            if not value.is_contiguous() or size > path.stat().st_size:
+                raise UsageError(f"{path}: refused, its tensors claim more than the file holds")
         if seen > MOST_NODES:
             raise UsageError(f"{path}: refused, more than {MOST_NODES:,} values beside its tensors")
         if isinstance(value, dict):
@@ -100,7 +108,8 @@ def find_class(package: types.ModuleType, name: object) -> type | None:
     found = vars(importlib.import_module(module)).get(kind)
     if not inspect.isclass(found) or found.__module__ != module:
         return None
-    return found if issubclass(found, nn.Module) or (is_dataclass(found) and hasattr(found, "load")) else None
+    source = is_dataclass(found) and hasattr(found, "load")
+    return found if source or (issubclass(found, nn.Module) and module.startswith("lfw_seq.models.")) else None
 
 
 def construct(key: str, node: Any, package: types.ModuleType, extra: Mapping[str, Any] | None = None) -> Any:
@@ -116,6 +125,8 @@ def construct(key: str, node: Any, package: types.ModuleType, extra: Mapping[str
     Raises:
         UsageError: another class, an argument it does not take, or one of another type.
     """
+    if key.count(".") > DEEPEST:
+        raise UsageError(f"{key[:100]}: refused, nested too deeply")
     target = node.get("_target_") if isinstance(node, dict) else None
     kind = find_class(package, target)
     if kind is None:

@@ -17,7 +17,7 @@ from lfw_seq import data, models
 from lfw_seq.cli import UsageError, configuring
 from lfw_seq.data.images import check_crop, is_folder, read_image
 from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize, sequences
-from lfw_seq.data.synthetic import Synthetic
+from lfw_seq.data.synthetic import Synthetic, image_counts
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.parts import Bounds, Count, check_value, fits
@@ -236,8 +236,10 @@ def build_source(config: Mapping[str, Any]) -> Any:
     """
     with configuring("data"):
         source = construct("data", dict(config), data, {})
-        if isinstance(source, Synthetic) and (source.num_images or 0) * source.height * source.width > MOST_DRAWN:
-            raise UsageError(f"data.num_images={source.num_images}: refused, too many for a config from a file")
+        if isinstance(source, Synthetic):
+            count = source.num_images or int(image_counts(source.num_people, None).sum())
+            if count * source.height * source.width > MOST_DRAWN:
+                raise UsageError(f"data.num_images={source.num_images}: refused, too many for a config from a file")
         return source
 
 

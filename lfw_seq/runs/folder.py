@@ -1,12 +1,14 @@
 """The run folder: its file names, its lock, and atomic writes."""
 
 import csv
+import errno
 import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from lfw_seq.cli import UsageError, describe
 
 RESULT = "result.json"
 LOCK = ".lock"
+MOST_JSON = 2**26  # bytes
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a spreadsheet evaluates
 # Keys left out of the experiment hash, as they change no result.
 NOT_HASHED: tuple[str, ...] = ("run_dir", "traceback", "task_name", "tags", "fail_fast", "substitute_data")
@@ -45,7 +48,7 @@ def lock_run_dir(folder: Path, name: str) -> Iterator[None]:
         UsageError: the folder holds a finished run, or an unfinished one of another experiment.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    empty = all(path.suffix == ".log" for path in folder.iterdir())
+    empty = all(path.suffix == ".log" and path.is_file() for path in folder.iterdir())
     if not empty and not (folder / LOCK).exists():
         raise UsageError(f"{folder} holds files that are no run of lfw_seq: choose another hydra.run.dir")
     with (folder / LOCK).open("ab+", buffering=0) as lock:  # so that a full disk raises once, not again at the end
@@ -77,7 +80,7 @@ def _own(folder: Path, lock: IO[bytes], name: str) -> None:
     if read_result(folder):
         raise UsageError(f"{folder} holds a finished run: choose another hydra.run.dir, or remove it")
     lock.seek(0)
-    owner = lock.read().decode()
+    owner = lock.read().decode(errors="replace")
     if owner not in ("", name) and (folder / "checkpoints").is_dir():
         raise UsageError(
             f"{folder} holds an unfinished run of other settings: choose another hydra.run.dir, or remove it"
@@ -89,6 +92,24 @@ def _own(folder: Path, lock: IO[bytes], name: str) -> None:
     lock.write(name.encode())
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file that may be anybody's.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        ValueError: no JSON, or too large or too deep for a file of ours.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))  # a pipe would be waited for, a device has no end
+    if status.st_size > MOST_JSON:
+        raise ValueError(f"{status.st_size:,} bytes")
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("too many brackets") from error
+
+
 def read_result(folder: Path) -> dict[str, Any] | None:
     """Read the result of a finished run; None for an unfinished one.
 
@@ -97,7 +118,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / RESULT
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -110,7 +131,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def read_owner(folder: Path) -> str:
     """Read the experiment hash from a folder's lock; empty without one."""
     try:
-        return (folder / LOCK).read_text(encoding="utf-8")
+        return (folder / LOCK).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
@@ -145,7 +166,7 @@ def why_unfinished(folder: Path) -> str | None:
             return None
         if is_locked(folder):
             return "another process runs it"
-        return str(json.loads((folder / RESULT).read_text(encoding="utf-8")).get("error"))
+        return str(read_json(folder / RESULT).get("error"))
     except FileNotFoundError:
         return "was interrupted or killed, perhaps for lack of memory or room on the disk"
     except (OSError, ValueError) as error:
@@ -185,7 +206,8 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
-        with draft.open("wb") as file:
+        draft.unlink(missing_ok=True)
+        with draft.open("xb") as file:  # follows no link
             file.write(content)
             if sync:
                 file.flush()

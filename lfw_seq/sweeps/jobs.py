@@ -61,7 +61,7 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     number, (total, started) = HydraConfig.get().job.num + 1, os.environ.get(COUNT, "0 0").split()
     label = f"job {number}{f'/{total}' * (total != '0')}  {folder.name}"
     runs.touch_lock(folder)
-    if (stored := runs.read_result(folder)) and stored["config_hash"] == experiment:
+    if (stored := runs.read_result(folder)) and stored.get("config_hash") == experiment:
         print(f"{label}: finished before", flush=True)
         return stored
     for handler in logging.root.handlers:  # epochs are logged in each job's own file only

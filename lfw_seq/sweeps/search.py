@@ -157,8 +157,10 @@ def draw(cfg: DictConfig) -> tuple[DictConfig, Pruning]:
     """Return the config of a job with its trial's sampled values, and the callback that prunes and closes the trial."""
     check_search(cfg)
     trial = open_trial(Path(cfg.run_dir).parent, to_plain(cfg.search), cfg.trial, cfg.monitor_mode)
-    sampled = cfg.copy()
+    sampled, space = cfg.copy(), distributions(to_plain(cfg.search.space))
     for key, value in trial.params.items():
+        if trial.distributions[key] != space.get(key):  # a trial that waited in the journal may have any keys
+            raise UsageError(f"{key}={value!r:.100}: in {JOURNAL}, but not of search.space; remove that file")
         OmegaConf.update(sampled, key, value)
     return sampled, Pruning(trial, cfg.monitor)
 

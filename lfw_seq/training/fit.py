@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -191,7 +192,11 @@ def draw_seed(cfg: DictConfig, folder: Path, secondary: bool) -> DictConfig:
     saved = folder / ".hydra" / "config.yaml"
     if secondary and not saved.is_file():
         raise UsageError("seed=null: processes that torchrun starts would draw one each; give a number")
-    seed = OmegaConf.load(saved).seed if saved.is_file() else secrets.randbelow(2**32)
+    seed = secrets.randbelow(2**32)
+    if saved.is_file():
+        content = saved.read_text(encoding="utf-8")
+        seed = yaml.safe_load(content)["seed"]  # not by OmegaConf, which calls what the file interpolates
+        check_value("seed", seed, Seed)
     return DictConfig(OmegaConf.merge(cfg, {"seed": seed}))
 
 

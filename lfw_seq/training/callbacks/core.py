@@ -39,6 +39,10 @@ class CheckpointFiles(TorchCheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(Path(path), content.getvalue(), sync=False)
 
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a checkpoint as `open_checkpoint` does, whoever wrote it."""
+        return open_checkpoint(Path(path))
+
 
 class RunCheckpoint(ModelCheckpoint):
     """Lightning's checkpoint callback, but a resumed run uses only file names of a checkpoint, never its folders.
@@ -213,6 +217,6 @@ def restore_best(trainer: Trainer, classifier: Classifier, path: Path | None = N
     if path is None:
         log.warning("No best epoch was kept: testing the weights of the last one")
         return trainer.current_epoch
-    checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+    checkpoint = open_checkpoint(path)
     classifier.load_state_dict(checkpoint["state_dict"])
     return int(checkpoint["epoch"]) + 1

@@ -70,6 +70,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
+def as_utf8(text: str) -> str:
+    """Replace the bytes of file names that are not UTF-8, which Python reads as surrogates and cannot write."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def stop(message: str) -> NoReturn:
     """Print an error and exit with the status of a user's mistake."""
     print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)

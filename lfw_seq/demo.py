@@ -66,7 +66,8 @@ def demo(cfg: DictConfig) -> dict[str, Any]:
             return {}
         readings = read_all(first)
     Path(str(cfg.out)).expanduser().write_bytes(animate(readings))
-    print("\n".join([*(reading.caption(runs[0].shape[0]) for reading in readings), f"in {cfg.out}"]))
+    captions = (cli.printable(reading.caption(runs[0].shape[0])) for reading in readings)
+    print("\n".join([*captions, f"in {cfg.out}"]))
     return {"frames": runs[0].shape[0]}
 
 

@@ -87,7 +87,7 @@ def is_reproduced(predictions: Predictions) -> bool | None:
     before, now = predictions.result.get("metrics", {}), json.loads(json.dumps(predictions.metrics))
     differing = [name for name, value in now.items() if name in before and before[name] != value and value == value]
     for name in differing:
-        log.warning("%s is %s here, %s in the run's result.json", name, now[name], before[name])
+        log.warning("%s is %s here, %r in the run's result.json", name, now[name], before[name])
     return not differing
 
 

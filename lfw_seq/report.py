@@ -71,9 +71,10 @@ def write_report(
     texts["report.html"] = page.render(title, {"compared": result.metric} | metadata, [], sections)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in texts.items():
-        write_text(folder / name, content.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        write_text(folder / name, cli.as_utf8(content))
     encoding = sys.stdout.encoding or "utf-8"
     printed = "\n\n".join([*parts, "\n".join(summary), f"in {folder / 'report.html'}"])
+    printed = "\n".join(map(cli.printable, printed.split("\n")))
     return printed.encode(encoding, "replace").decode(encoding)
 
 

@@ -126,6 +126,13 @@ def test_formats_hold_the_same(photos: Path, asked: Ask, tmp_path: Path, capsys:
     assert re.search(rf"a\.png +{top['person']} +{top['person']} {top['probability']:.3f}, ", table[0])
 
 
+def test_a_file_name_that_is_not_utf_8_is_written(photos: Path, asked: Ask, tmp_path: Path) -> None:
+    shutil.copy(photos / "a.png", os.fsdecode(os.fsencode(photos) + b"/x\xff.png"))
+    for format_ in ("csv", "json"):
+        predict(asked("predict", f"images='{photos}'", f"format={format_}", f"out='{tmp_path / 'out'}'"))
+        assert "x\N{REPLACEMENT CHARACTER}.png" in (tmp_path / "out").read_text(encoding="utf-8")
+
+
 def test_names_are_neither_formulas_nor_commands_of_a_terminal() -> None:
     odd = [{"file": "=1+1.png", "predicted": "@x\x1b[2J", "top": [{"person": "@x\x1b[2J", "probability": 0.5}]}]
     assert predicting.as_csv(odd).splitlines()[1].startswith("'=1+1.png,'@x")

@@ -245,6 +245,13 @@ def test_figures_follow_the_sweep(tmp_path: Path) -> None:
     assert page.count('alt="train/loss') == 0
 
 
+@pytest.mark.filterwarnings("error")  # as of glyphs that the font lacks
+def test_settings_are_no_commands_of_a_terminal(tmp_path: Path) -> None:
+    for seed, pooling in enumerate(("\x1b[2J", "last")):
+        write_run(tmp_path / str(seed), 0.5, model__pooling=pooling)
+    assert "\x1b" not in write_report([tmp_path], ACCURACY)
+
+
 def test_any_name_on_an_ascii_terminal_without_torch(tmp_path: Path) -> None:
     write_run(tmp_path / "Łódź faces" / "a b", 0.5, model__pooling="größte")
     write_run(tmp_path / "model=lstm,gru_seed=0,1" / "c", 0.7, seed=1)

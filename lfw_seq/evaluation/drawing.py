@@ -5,6 +5,7 @@ Lines and text have a contrast of at least 4.5:1, and curves differ in line styl
 
 import base64
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,7 +40,9 @@ class Picture(NamedTuple):
 def picture(figure: Figure) -> Picture:
     """Render a figure; its titles, legend labels and texts become the alternative text."""
     file, parts = io.BytesIO(), []
-    figure.savefig(file, format="png", dpi=PIXELS_PER_INCH * SHARPNESS)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # of a name in a script that the font lacks
+        figure.savefig(file, format="png", dpi=PIXELS_PER_INCH * SHARPNESS)
     for plot in figure.axes:
         labels = [*plot.get_legend_handles_labels()[1], *(text.get_text() for text in plot.texts)]
         words = ", ".join(dict.fromkeys(label for label in labels if not label.isdecimal()))

@@ -107,6 +107,7 @@ def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -
     try:
         points = read_json(path)["open_set"]["points"]
         point = next(p for p in points if p["target"] == fpir and score in (None, p["score"]))
+        check_value("score", point["score"], Literal["probability", "state"])
         value, missed, away = (float(point[key]) for key in ("threshold", "fnir", "turned_away"))
         people = None
         if point["score"] == STATE:

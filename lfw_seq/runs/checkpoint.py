@@ -69,6 +69,14 @@ class Preprocessing:
         """Positions of an image's pixels in its sequence."""
         return Layout(self.order == "columns", 3 if self.color else 1)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Steps T and features F of an image's rows."""
+        colors = 3 if self.color else 1
+        if self.order == "columns":
+            return self.width, self.height * colors
+        return self.height, self.width * colors
+
     def rows(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Convert images (N, height, width[, 3]) in [0, 1] to rows (N, T, F)."""
         return sequences(images, self.order)
@@ -162,6 +170,8 @@ def load_run(folder: str | Path, key: str = "run") -> TrainedRun:
     state = {name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items()}
     with configuring(str(path)):
         preprocessing = Preprocessing(**metadata["preprocessing"])
+        if preprocessing.shape != tuple(metadata["shape"]):
+            raise UsageError(f"its images become rows of shape {preprocessing.shape}, not {metadata['shape']}")
         predictor = rebuild(metadata, preprocessing.layout, state)
     return TrainedRun(
         folder=root,

@@ -128,7 +128,8 @@ def refuse_links(folder: Path, home: Path) -> None:
     for place, folders, files in os.walk(folder):  # which follows none
         paths += [Path(place, name) for name in (*folders, *files)]
     for path in paths:
-        if path.is_symlink() and not path.resolve().is_relative_to(home.resolve()):
+        # not Path's methods, which raise for loops of links and for too long a name
+        if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home)):  # noqa: PTH114
             raise UsageError(f"{path}: a link to another folder, which would be written into; remove the link")
 
 

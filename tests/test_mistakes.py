@@ -272,6 +272,7 @@ def mistake(command: str, words: list[str], capsys: pytest.CaptureFixture[str], 
     return printed.err
 
 
+@pytest.mark.filterwarnings("error:Callback .* raised")  # Hydra's, of an error in ours
 @pytest.mark.parametrize(("start", "entry", "text"), INPUTS)
 def test_a_mistake_ends_in_one_line(
     start: str, entry: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

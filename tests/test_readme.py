@@ -128,7 +128,6 @@ def test_the_readme_holds_commands_that_exist() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("readme")  # one process, which makes `home` once
 @pytest.mark.parametrize("line", [line for line in lines() if re.search("|".join(SKIPPED), line) is None])
 def test_a_command_of_the_readme_runs(home: Path, tmp_path: Path, line: str) -> None:
     for words in started(line):

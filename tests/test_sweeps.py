@@ -85,7 +85,6 @@ def kill_somewhere(folder: Path, chance: random.Random) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("undisturbed")
 def test_a_sweep_killed_again_and_again_ends_as_one_never_disturbed(
     tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
@@ -339,7 +338,6 @@ def test_two_processes_divide_a_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("undisturbed")
 def test_workers_of_joblib_give_the_same_numbers(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     done = command(*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path)

@@ -80,7 +80,6 @@ def ask(address: str, route: str, body: Any = None, **query: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("tensorboard")
 def test_train_and_val_share_charts_and_the_curves_come_first(served: tuple[str, dict[str, Path]]) -> None:
     address, folders = served
     tags = ask(address, "scalars/tags")
@@ -106,7 +105,6 @@ def test_train_and_val_share_charts_and_the_curves_come_first(served: tuple[str,
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("tensorboard")
 def test_figures_graph_projector_and_texts(served: tuple[str, dict[str, Path]]) -> None:
     address, folders = served
     drawn = {"confusion", "roc_and_precision_recall", "reliability", "mistakes"}
@@ -137,7 +135,6 @@ def test_figures_graph_projector_and_texts(served: tuple[str, dict[str, Path]]) 
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("tensorboard")
 def test_hparams_compare_a_sweep(served: tuple[str, dict[str, Path]]) -> None:
     address, folders = served
     experiment = ask(address, "hparams/experiment", {"hparamsLimit": 0})
@@ -192,7 +189,6 @@ TABS = {
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("tensorboard")
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_each_tab_shows_what_a_person_comes_for(served: tuple[str, dict[str, Path]], browser: Browser) -> None:
     browser.open("about:blank")

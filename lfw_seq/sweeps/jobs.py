@@ -179,7 +179,8 @@ class SweepSummary(Callback):
                 print(f"\n{self.report([self.folder], REPORTED, self.folder / 'report')}\n")
             except Exception as problem:  # Hydra would only log it, and the summary would be missing
                 reported = isinstance(problem, UsageError)  # no run was tested
-                log.warning("No report: %s", describe(problem), exc_info=not reported)
+                named = reported or isinstance(problem, OSError)
+                log.warning("No report: %s", describe(problem), exc_info=not named)
         print(f"{finished} finished, {len(unfinished)} not, in {self.folder}")
         for name, why in unfinished.items():
             print(f"  {name}  {why}")

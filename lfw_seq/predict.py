@@ -70,8 +70,7 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
             top = [{"person": run.class_names[i], "probability": row[i]} for i in order]
             name = top[0]["person"] if accepted else UNKNOWN
             predictions.append({"file": file, "predicted": name, "top": top})
-    text = {"table": as_table, "csv": as_csv, "json": as_json}[cfg.format](predictions)
-    text = cli.as_utf8(text)
+    text = cli.as_utf8({"table": as_table, "csv": as_csv, "json": as_json}[cfg.format](predictions))
     sys.stdout.write(text) if cfg.out is None else write_text(Path(str(cfg.out)).expanduser(), text)
     unknown = sum(prediction["predicted"] == UNKNOWN for prediction in predictions)
     summary = f"{len(predictions):,} image{'s' * (len(predictions) != 1)}"

@@ -210,10 +210,8 @@ CRAFTED: dict[str, tuple[Any, str]] = {
 INNER: dict[str, Any] = {"_target_": "lfw_seq.models.mlp.MLP", "_partial_": True}
 for _ in range(9):
     INNER = {"_target_": "lfw_seq.models.encoded.TwoReaders", "reader": INNER, "_partial_": True}
-CRAFTED["nested"] = (
-    change(*MODEL, value={key: part for key, part in INNER.items() if key != "_partial_"}),
-    "nested too deeply",
-)
+del INNER["_partial_"]
+CRAFTED["nested"] = (change(*MODEL, value=INNER), "nested too deeply")
 OTHERS = "recurrent.torch.load", "recurrent.nn.LSTM", "init.initialise"
 ELSEWHERE = "os.system", "lfw_seq.train.train", "lfw_seq.modelsx.mlp.MLP", "lfw_seq.data.__main__.X", None, 5
 for target in (*(f"lfw_seq.models.{name}" for name in OTHERS), *ELSEWHERE):

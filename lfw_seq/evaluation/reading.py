@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from lfw_seq.data.preprocessing import Preprocessing
 from lfw_seq.data.sequences import pictures
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.evaluation import rows as by_row
 from lfw_seq.evaluation.drawing import REFERENCE, plots, short
 from lfw_seq.models.predictor import Predictor
-from lfw_seq.runs.checkpoint import Preprocessing
 from lfw_seq.runs.record import UNKNOWN
 
 UNREAD = (0.55, 0.65, 0.8)  # colour of pixels not yet read

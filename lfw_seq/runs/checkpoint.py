@@ -6,7 +6,7 @@ Shape legend: N images, B batch, T rows, F pixels a row, C people.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 import torch
@@ -15,71 +15,24 @@ from torch import Tensor
 
 from lfw_seq import data, models
 from lfw_seq.cli import UsageError, configuring
-from lfw_seq.data.images import check_crop, is_folder, read_image
-from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize, sequences
+from lfw_seq.data.images import is_folder
+from lfw_seq.data.preprocessing import Preprocessing, Side
+from lfw_seq.data.sequences import Layout, Mode, PixelScale, Standardize
 from lfw_seq.data.synthetic import Synthetic, image_counts
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.models.recurrent import bf16_error
-from lfw_seq.parts import Bounds, Count, check_value, fits
+from lfw_seq.parts import Count, check_value, fits
 from lfw_seq.runs.archive import FORMAT, METADATA, construct, open_checkpoint
 
 MOST_PIXELS = 2**24  # per image
 MOST_DRAWN = 2**28  # pixels of all drawn faces: 1 GiB
 PREFIX = "predictor."  # of the predictor's weights in a classifier's state
-Side = Annotated[int, Bounds(1, 2**16)]
 FIELDS: dict[str, Any] = {
     "class_names": list[str], "shape": tuple[Side, Side], "fingerprint": str, "config": dict, "preprocessing": dict,
 }  # fmt: skip
 CONFIG_FIELDS: dict[str, Any] = {"model": dict, "data": dict, "trainer": dict, "split_seed": int, "test_mirror": bool}
 DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """Conversion of a photo to rows.
-
-    Attributes:
-        crop: top, bottom, left, right to keep, as fractions; None keeps the largest centred part.
-        height: rows of the face.
-        width: pixels per row.
-        color: whether red, green and blue are kept.
-        order: reading order, see `lfw_seq.data.sequences`.
-    """
-
-    crop: list[float] | None
-    height: Side
-    width: Side
-    color: bool
-    order: Order
-
-    def __post_init__(self) -> None:
-        check_crop(self.crop)
-
-    def image(self, path: Path) -> NDArray[np.float32]:
-        """Decode a photo: float32 in [0, 1], (height, width) or (height, width, 3).
-
-        Raises:
-            UsageError: not a readable image.
-        """
-        return read_image(path, self.crop, self.height, self.width, self.color)
-
-    @property
-    def layout(self) -> Layout:
-        """Positions of an image's pixels in its sequence."""
-        return Layout(self.order == "columns", 3 if self.color else 1)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Steps T and features F of an image's rows."""
-        colors = 3 if self.color else 1
-        if self.order == "columns":
-            return self.width, self.height * colors
-        return self.height, self.width * colors
-
-    def rows(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Convert images (N, height, width[, 3]) in [0, 1] to rows (N, T, F)."""
-        return sequences(images, self.order)
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lfw_seq.cli import UsageError
 from lfw_seq.data.module import FaceRows
+from lfw_seq.data.preprocessing import Preprocessing
 from lfw_seq.data.sequences import pictures
 from lfw_seq.evaluation import figures, reading, rows
 from lfw_seq.evaluation.drawing import curves, short
 from lfw_seq.parts import Natural
-from lfw_seq.runs.checkpoint import Preprocessing
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.tensorboard import writer_of
 

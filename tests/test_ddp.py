@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,23 +27,30 @@ def epochs(run: Path) -> int:
         return 0
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The folder of a run of two processes, and what it printed."""
+    folder = tmp_path_factory.mktemp("ddp")
+    done = command(*RUN, *TWO, "hydra.run.dir=two", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "two", done
+
+
 @pytest.mark.slow
-def test_two_processes_are_one_run(tmp_path: Path) -> None:
-    two = command(*RUN, *TWO, "hydra.run.dir=two", cwd=tmp_path)
-    assert two.returncode == 0, two.stderr
-    assert two.stdout.count("Tested on 28 images") == 1
-    assert two.stdout.count("epoch   6/6") == 1
-    last = torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)
+def test_two_processes_are_one_run(two: tuple[Path, Any]) -> None:
+    run, done = two
+    assert done.stdout.count("Tested on 28 images") == 1
+    assert done.stdout.count("epoch   6/6") == 1
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 6 * 4  # each process takes every other batch
-    rows = table(tmp_path / "two" / "predictions.csv")
+    rows = table(run / "predictions.csv")
     assert len({row["file"] for row in rows}) == len(rows) == 28  # each test image once
-    evaluated = command("run=two", cwd=tmp_path, module="lfw_seq.evaluate")
+    evaluated = command("run=two", cwd=run.parent, module="lfw_seq.evaluate")
     assert "equal the training run" in evaluated.stdout + evaluated.stderr, evaluated.stdout
 
 
 @pytest.mark.slow
-def test_a_kill_does_not_change_a_run_of_two_processes(tmp_path: Path) -> None:
-    assert command(*RUN, *TWO, "hydra.run.dir=two", cwd=tmp_path).returncode == 0
+def test_a_kill_does_not_change_a_run_of_two_processes(two: tuple[Path, Any], tmp_path: Path) -> None:
     line = [sys.executable, "-m", "lfw_seq.train", *RUN, *TWO, "hydra.run.dir=killed"]
     process = subprocess.Popen(line, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
     while process.poll() is None and epochs(tmp_path / "killed") < 2:
@@ -52,7 +60,7 @@ def test_a_kill_does_not_change_a_run_of_two_processes(tmp_path: Path) -> None:
     assert not (tmp_path / "killed" / "result.json").exists()
     again = command(*RUN, *TWO, "hydra.run.dir=killed", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    equal = outcome(tmp_path / "killed") == outcome(tmp_path / "two")
+    equal = outcome(tmp_path / "killed") == outcome(two[0])
     assert equal  # without pytest's comparison of long texts
 
 

@@ -1,4 +1,4 @@
-"""What the machine does to a sweep: a full disk, a folder that cannot be written, a job that is killed."""
+"""What the machine does to a sweep: a full disk, a folder that cannot be written, Ctrl-C."""
 
 import os
 import re
@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lfw_seq.runs import folder as runs
-
-from .conftest import SMALL, command, hear_ctrl_c, save_face
+from .conftest import SMALL, hear_ctrl_c, save_face
 
 SWEEP = ("-m", *SMALL, "seed=0,1,2", "hydra.sweep.dir=sweep")
 
@@ -123,17 +121,3 @@ def test_ctrl_c_ends_in_one_line(tmp_path: Path, launcher: str) -> None:
     said = sweep.communicate(timeout=60)[1]
     assert re.fullmatch(r"Interrupted\. Resume with: python -m lfw_seq\.train -m [^\n]+\n", said), said
     assert sweep.returncode == 130
-
-
-@pytest.mark.slow
-def test_a_sweep_killed_by_the_system_says_next_time_which_job_it_was(tmp_path: Path) -> None:
-    process = start(cwd=tmp_path)
-    job = wait_for_epochs(tmp_path / "sweep", process)
-    process.kill()
-    process.communicate()
-    assert runs.was_interrupted(job)
-    again = command(*SWEEP, "trainer.max_epochs=30", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    (line,) = (line for line in again.stdout.splitlines() if "interrupted before, resuming" in line)
-    assert job.name in line
-    assert f"3 finished, 0 not, in {tmp_path / 'sweep'}" in again.stdout

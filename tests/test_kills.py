@@ -20,7 +20,8 @@ from .test_sweeps import outcome
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
 
 
-WORDS = (*SMALL, "data.num_people=3", "data.num_images=60", "logger=none", "monitor=val/macro_f1", "monitor_mode=max")
+WORDS = (*SMALL, "data.num_people=3", "data.num_images=60", "data.height=16", "data.width=12", "logger=none")
+WORDS += ("monitor=val/macro_f1", "monitor_mode=max")
 
 
 def train_into(folder: Path) -> None:

@@ -52,28 +52,28 @@ def busy_workers(pid: int, sweep: Path) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["worker", "parent"])
-def test_what_a_kill_leaves_of_a_joblib_sweep_the_same_command_finishes(tmp_path: Path, victim: str) -> None:
-    words = [*LINE, "seed=range(4)", "trainer.max_epochs=30", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    sweep = subprocess.Popen(words, cwd=tmp_path, **PIPES)
-    workers: dict[int, str] = {}
-    while sweep.poll() is None and len(workers) < 2:
-        workers = busy_workers(sweep.pid, tmp_path / "sweep")
-        time.sleep(0.02)
-    os.kill(next(iter(workers)) if victim == "worker" else sweep.pid, signal.SIGKILL)
-    _, err = sweep.communicate(timeout=120)
-    if victim == "worker":
-        assert sweep.returncode == 1
-        assert "The sweep stopped: TerminatedWorkerError" in err
-        assert "Traceback" not in err
-    until = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
-        time.sleep(0.1)  # workers end with their parent, whatever ended it
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+def test_what_kills_leave_of_a_joblib_sweep_the_same_command_finishes(tmp_path: Path) -> None:
+    words = [*LINE, "seed=range(6)", "trainer.max_epochs=30", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    for victim in ("worker", "parent"):
+        sweep = subprocess.Popen(words, cwd=tmp_path, **PIPES)
+        workers: dict[int, str] = {}
+        while sweep.poll() is None and len(workers) < 2:
+            workers = busy_workers(sweep.pid, tmp_path / "sweep")
+            time.sleep(0.02)
+        os.kill(next(iter(workers)) if victim == "worker" else sweep.pid, signal.SIGKILL)
+        _, err = sweep.communicate(timeout=120)
+        if victim == "worker":
+            assert sweep.returncode == 1
+            assert "The sweep stopped: TerminatedWorkerError" in err
+            assert "Traceback" not in err
+        until = time.monotonic() + 30
+        while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
+            time.sleep(0.1)  # workers end with their parent, whatever ended it
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     again = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert statuses(tmp_path) == ["complete"] * 4
-    assert f"4 finished, 0 not, in {tmp_path / 'sweep'}" in again.stdout
+    assert statuses(tmp_path) == ["complete"] * 6
+    assert f"6 finished, 0 not, in {tmp_path / 'sweep'}" in again.stdout
 
 
 @pytest.fixture(scope="module")

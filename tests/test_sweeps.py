@@ -71,9 +71,9 @@ def epochs_seen(sweep: Path) -> int:
 def kill_somewhere(folder: Path, chance: random.Random) -> bool:
     """Start the sweep, kill its process group after some more epochs; whether it was still running then."""
     wanted, pause = epochs_seen(folder / "sweep") + chance.randint(4, 14), chance.uniform(0, 0.15)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lfw_seq.train", *SWEEP], cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
-    )
+    with (folder / "printed").open("a") as printed:
+        line = [sys.executable, "-m", "lfw_seq.train", *SWEEP]
+        process = subprocess.Popen(line, cwd=folder, start_new_session=True, stdout=printed)
     while process.poll() is None and epochs_seen(folder / "sweep") < wanted:
         time.sleep(0.01)
     time.sleep(pause)
@@ -101,6 +101,9 @@ def test_a_sweep_killed_again_and_again_ends_as_one_never_disturbed(
     done = command(*SWEEP, cwd=tmp_path)
     assert done.returncode == 0
     assert outcomes(tmp_path / "sweep") == undisturbed
+    resumed = re.findall(r"(\S+): interrupted before, resuming", (tmp_path / "printed").read_text())
+    assert set(resumed) <= undisturbed.keys()
+    assert len(resumed) >= kills / 2  # the others came between two jobs
 
 
 class Killed(BaseException):

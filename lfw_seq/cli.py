@@ -71,8 +71,9 @@ def printable(text: str) -> str:
 
 
 def as_utf8(text: str) -> str:
-    """Replace the bytes of file names that are not UTF-8, which Python reads as surrogates and cannot write."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Replace the bytes of file names that are not UTF-8, which Python reads as surrogates, and other surrogates."""
+    known = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+    return known.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def stop(message: str) -> NoReturn:

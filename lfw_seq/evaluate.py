@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from lfw_seq import cli
 from lfw_seq.cli import UsageError, printable, refuse_links
 from lfw_seq.parts import Natural, check_keys
+from lfw_seq.runs.folder import RESULT
 
 if TYPE_CHECKING:
     from lfw_seq.evaluation.predictions import Predictions
@@ -84,7 +85,9 @@ def is_reproduced(predictions: Predictions) -> bool | None:
     """
     if predictions.kind != "evaluation" or not predictions.metrics or not predictions.result:
         return None
-    before, now = predictions.result.get("metrics", {}), json.loads(json.dumps(predictions.metrics))
+    now = json.loads(json.dumps(predictions.metrics))
+    with cli.configuring(str(predictions.folder / RESULT)):
+        before = dict(predictions.result["metrics"])
     differing = [name for name, value in now.items() if name in before and before[name] != value and value == value]
     for name in differing:
         log.warning("%s is %s here, %r in the run's result.json", name, now[name], before[name])

@@ -327,6 +327,7 @@ def test_a_run_without_a_checkpoint_has_its_predictions(
         ("result.json", "[]"),
         ("result.json", '{"status": "complete"}'),
         ("result.json", '{"status": "complete", "data": {"counts": 3}}'),
+        ("result.json", '{"status": "complete", "data": {"counts": {"train": [1]}}, "metrics": 5}'),
         ("metrics.csv", "nothing"),
         (".hydra/overrides.yaml", "{["),
     ],

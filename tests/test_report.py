@@ -181,7 +181,7 @@ def test_what_speaks_against_the_numbers_is_said(tmp_path: Path) -> None:
 BROKEN: dict[str, Any] = {
     "truncated": '{"status": "complete", "metr', "empty": "", "bytes": b"\xff\xfe\x00", "list": "[1, 2]", "word": '"a"',
     "foreign": '{"accuracy": 0.9}', "bare": '{"status": "complete"}', "deep": "[" * 100_000, "git": {"git": "c0ffee"},
-    "no metrics": {"metrics": [1]}, "no config": {"config": "lstm"}, "big": {"seconds": 10**400},
+    "no metrics": {"metrics": [1]}, "no config": {"config": "lstm"},
     "nan": {"metrics/test/accuracy": math.nan}, "null": {"metrics/test/accuracy": None}, "images": {"data/counts": [0]},
     "true": {"metrics/test/accuracy": True}, "text": {"metrics/test/accuracy": "0.9"},
     "zero": {"data/counts": {"train": [0], "val": [0], "test": [1]}}, "half": {"data/counts": {"train": "40"}},
@@ -201,6 +201,17 @@ def test_what_cannot_be_used_is_named_and_skipped(tmp_path: Path) -> None:
     assert sorted(Path(folder).name for folder, _, _ in made.skipped) == sorted([*BROKEN, "folder"])
     assert {kind for _, kind, _ in made.skipped} == {"unusable"}
     assert all(reason and "\n" not in reason for _, _, reason in made.skipped)
+
+
+@pytest.mark.filterwarnings("error")
+def test_odd_values_are_left_out(tmp_path: Path) -> None:
+    odd = {"metrics/path": 0.5, "choices/data": {"a": 1}, "seconds": 10**400, "model/parameters": 1e300}
+    for seed, (name, value) in enumerate([*odd.items(), ("data/source", "\ud800")]):
+        write_run(tmp_path / str(seed), 0.5, seed=seed, **{name: value})
+    assert "5 finished runs" in write_report([tmp_path], ACCURACY)
+    table = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert table["seconds"].notna().sum() == table["parameters"].notna().sum() == 4
+    assert set(table["source"]) == {"faces", "\N{REPLACEMENT CHARACTER}"}
 
 
 def test_failed_and_unfinished_runs_are_listed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from lfw_seq.cli import UsageError
 from lfw_seq.evaluation.settings import SEEDS, flat, show
 from lfw_seq.runs.folder import LOCK, RESULT, read_json
 
+OF_TEST = ("majority_rate", "predicted_classes")  # metrics without a stage
 RUN = {RESULT, LOCK, ".hydra", "metrics.csv", "checkpoints"}  # a folder that holds any of these is a run
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
 Skipped = tuple[str, str, str]  # folder, kind (failed, unfinished, debug, unusable or repeated) and reason
@@ -108,10 +109,12 @@ def _row(folder: Path, name: str, result: dict[str, Any]) -> tuple[dict[str, Any
         "commit": str(git.get("commit") or "") + "-dirty" * bool(git.get("dirty")),
         "versions": ", ".join(f"{package} {version}" for package, version in (result.get("versions") or {}).items()),
     }
-    choices = {**(result.get("choices") or {}), "model": facts["model"]}
-    metrics = {"majority_rate": math.nan, "predicted_classes": math.nan, **_finite(flat(result["metrics"], "/"))}
+    choices = {key: value for key, value in (result.get("choices") or {}).items() if isinstance(value, str)}
+    choices["model"] = facts["model"]
+    own = {key: value for key, value in flat(result["metrics"], "/").items() if "/" in key or key in OF_TEST}
+    metrics = dict.fromkeys(OF_TEST, math.nan) | _finite(own)
     return facts, metrics, {key: show(value) for key, value in config.items()}, choices
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in values.items() if type(value) in (int, float) and math.isfinite(value)}
+    return {key: value for key, value in values.items() if type(value) in (int, float) and abs(value) < 1e18}

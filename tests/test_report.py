@@ -208,7 +208,7 @@ def test_odd_values_are_left_out(tmp_path: Path) -> None:
     odd = {"metrics/path": 0.5, "choices/data": {"a": 1}, "seconds": 10**400, "model/parameters": 1e300}
     for seed, (name, value) in enumerate([*odd.items(), ("data/source", "\ud800")]):
         write_run(tmp_path / str(seed), 0.5, seed=seed, **{name: value})
-    assert "5 finished runs" in write_report([tmp_path], ACCURACY)
+    assert "5 finished runs of one configuration." in write_report([tmp_path], ACCURACY)
     table = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert table["seconds"].notna().sum() == table["parameters"].notna().sum() == 4
     assert set(table["source"]) == {"faces", "\N{REPLACEMENT CHARACTER}"}

@@ -127,11 +127,12 @@ def runs(result: Comparison) -> Table:
 
 def sentences(result: Comparison) -> list[str]:
     """The summary: counts, the best configuration, and caveats."""
-    table, count, of = result.table, f"{len(result.runs):,}", f"of {len(result.table):,} configurations"
+    table, count = result.table, f"{len(result.runs):,}"
+    of = "of one configuration" if len(table) == 1 else f"of {len(table):,} configurations"
     data = list((result.runs["source"] + " (" + result.runs["fingerprint"] + ")").unique())
     one_class, leaky = table["one_class_runs"].sum(), table["validation_is_test"].sum()
     holds = {
-        f"{count} finished runs {of}. Runs of one configuration differ only in seed, split or fold.": True,
+        f"{count} finished run{'s' * (len(result.runs) > 1)} {of}. Runs of one configuration differ only in seed, split or fold.": True,
         **dict.fromkeys(_best(result), True),
         f"{one_class} of {count} runs predict one person only: their accuracy is that person's share.": one_class,
         f"{leaky} {of} were validated on their test images: too good, and not ranked.": leaky,

@@ -65,7 +65,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         if not secondary:
             runs.save_config(cfg, folder)
         if cfg.train:
-            with fit.misconfigured():
+            with fit.fitting(trainer, checkpoint):
                 trainer.fit(classifier, data, ckpt_path=checkpoint, weights_only=True)
         if secondary:
             return {}

@@ -150,6 +150,16 @@ def test_the_best_weights_of_a_resumed_run_are_checked_too(
         train(config(*SMALL, "trainer.max_epochs=2"))
 
 
+@pytest.mark.parametrize("key", ["optimizer_states", "lr_schedulers", "loops", "callbacks", "resume"])
+def test_a_checkpoint_that_cannot_be_continued_is_named(run: Path, config: Compose, tmp_path: Path, key: str) -> None:
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint[key] = 5
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    with pytest.raises(UsageError, match=r"last\.ckpt: (cannot be continued \(.+\); start without it|TypeError)"):
+        train(config(*SMALL, f"ckpt_path={tmp_path / 'last.ckpt'}", "trainer.max_epochs=3"))
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_compressed_states_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "evaluation"
     folder.mkdir()

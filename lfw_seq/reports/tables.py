@@ -128,11 +128,12 @@ def runs(result: Comparison) -> Table:
 def sentences(result: Comparison) -> list[str]:
     """The summary: counts, the best configuration, and caveats."""
     table, count = result.table, f"{len(result.runs):,}"
+    finished = f"{count} finished run{'s' * (len(result.runs) > 1)}"
     of = "of one configuration" if len(table) == 1 else f"of {len(table):,} configurations"
     data = list((result.runs["source"] + " (" + result.runs["fingerprint"] + ")").unique())
     one_class, leaky = table["one_class_runs"].sum(), table["validation_is_test"].sum()
     holds = {
-        f"{count} finished run{'s' * (len(result.runs) > 1)} {of}. Runs of one configuration differ only in seed, split or fold.": True,
+        f"{finished} {of}. Runs of one configuration differ only in seed, split or fold.": True,
         **dict.fromkeys(_best(result), True),
         f"{one_class} of {count} runs predict one person only: their accuracy is that person's share.": one_class,
         f"{leaky} {of} were validated on their test images: too good, and not ranked.": leaky,

@@ -129,12 +129,16 @@ def warn_of_overridden_model() -> None:
 
 
 @contextmanager
-def misconfigured() -> Iterator[None]:
-    """Turn Lightning's errors about Trainer settings into a UsageError."""
+def fitting(trainer: Trainer, checkpoint: Path | None) -> Iterator[None]:
+    """Turn errors about Trainer settings, or before the first epoch about a checkpoint's state, into a UsageError."""
     try:
         yield
     except MisconfigurationException as error:
         raise UsageError(name_key("trainer", describe(error))) from error
+    except Exception as error:
+        if isinstance(error, UsageError) or checkpoint is None or any(one.restored for one in _resumes(trainer)):
+            raise
+        raise UsageError(f"{checkpoint}: cannot be continued ({describe(error)}); start without it") from error
 
 
 def prepare_process(threads: int, seed: int) -> None:
@@ -202,8 +206,12 @@ def draw_seed(cfg: DictConfig, folder: Path, secondary: bool) -> DictConfig:
 
 def seconds(trainer: Trainer) -> float:
     """Duration of the run in seconds, without interruptions."""
+    return next((one.elapsed() for one in _resumes(trainer)), math.nan)
+
+
+def _resumes(trainer: Trainer) -> list[Resume]:
     callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it where mypy does not see it
-    return next((callback.elapsed() for callback in callbacks if isinstance(callback, Resume)), math.nan)
+    return [callback for callback in callbacks if isinstance(callback, Resume)]
 
 
 def device_name(trainer: Trainer, threads: int) -> str:

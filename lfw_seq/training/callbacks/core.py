@@ -12,7 +12,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
-from lfw_seq.cli import UsageError, as_typed
+from lfw_seq.cli import UsageError, as_typed, describe
 from lfw_seq.data.batches import derive_seed
 from lfw_seq.data.module import SPLIT
 from lfw_seq.parts import check_value
@@ -78,16 +78,18 @@ class Resume(Callback):
     Attributes:
         seed: the run's seed.
         seconds: duration of the run before its last interruption.
+        restored: whether training has begun, with all state of a checkpoint restored.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.seconds = 0.0
+        self.seconds, self.restored = 0.0, False
         self._started = time.perf_counter()
         self._stopped = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop again if early stopping had triggered before the run was killed."""
+        self.restored = True
         trainer.should_stop = trainer.should_stop or (self._stopped and bool(trainer.early_stopping_callbacks))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -170,8 +172,8 @@ def start_checkpoint(cfg: DictConfig, folder: Path, classifier: Classifier) -> t
     checkpoint = open_checkpoint(path)
     try:
         _check_start(cfg, checkpoint, classifier)
-    except ValueError as error:
-        raise UsageError(f"ckpt_path={path}: {error}") from error
+    except Exception as error:  # a crafted file can raise anything
+        raise UsageError(f"ckpt_path={path}: {describe(error)}") from error
     return path, int(checkpoint["epoch"]) + 1
 
 

@@ -219,11 +219,12 @@ def test_the_hash_names_the_experiment_not_the_place(config: Compose) -> None:
 @pytest.mark.lfw
 @pytest.mark.slow
 def test_the_lstm_learns_real_faces(lfw_home: Path, tmp_path: Path) -> None:
-    done = command("model=lstm", "hydra.run.dir=run", cwd=tmp_path, SCIKIT_LEARN_DATA=str(lfw_home))
+    words = ("experiment=standardized", "schedule=one_cycle", "trainer.max_epochs=20")  # better, in half the epochs
+    done = command(*words, "hydra.run.dir=run", cwd=tmp_path, SCIKIT_LEARN_DATA=str(lfw_home))
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["metrics"]["test/auroc"] >= 0.85
-    assert result["metrics"]["test/accuracy"] > 0.55
+    assert result["metrics"]["test/auroc"] >= 0.9
+    assert result["metrics"]["test/accuracy"] > 0.65
     assert result["model"] == {"name": "lstm", "parameters": 218_503}
 
 

@@ -18,7 +18,7 @@ from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from lfw_seq.cli import CONF, UsageError, as_typed, describe, name_key
+from lfw_seq.cli import CONF, USAGE_ERRORS, UsageError, as_typed, describe, name_key
 from lfw_seq.data.lfw import LFW
 from lfw_seq.data.module import build as build_data
 from lfw_seq.parts import Count, NotNegative, Positive, Seed, Share, Threads, check_keys, check_value, to_plain
@@ -136,7 +136,7 @@ def fitting(trainer: Trainer, checkpoint: Path | None) -> Iterator[None]:
     except MisconfigurationException as error:
         raise UsageError(name_key("trainer", describe(error))) from error
     except Exception as error:
-        if isinstance(error, UsageError) or checkpoint is None or any(one.restored for one in _resumes(trainer)):
+        if isinstance(error, USAGE_ERRORS) or checkpoint is None or any(one.restored for one in _resumes(trainer)):
             raise
         raise UsageError(f"{checkpoint}: cannot be continued ({describe(error)}); start without it") from error
 

@@ -57,8 +57,7 @@ clean:  ## remove the set-up and caches; runs stay
 	@$(PIP) show -q torch 2>/dev/null || [ "$$(uname -sm)" != "Linux x86_64" ] || echo "PyTorch: about to download" \
 	"its CUDA build, 5 GB, unless your pip finds another; for the CPU build stop here (Ctrl-C), install" \
 	"torch==$$(sed -n s/^torch==//p constraints.txt) for CPU into .venv as pytorch.org tells, and start again"
-	@# modules are compiled when first imported, which most never are
-	$(PIP) install -q --no-compile --disable-pip-version-check -c constraints.txt -e ".$(EXTRAS)"
+	$(PIP) install -q --disable-pip-version-check -c constraints.txt -e ".$(EXTRAS)"
 	@touch $@ .venv/core.stamp
 
 ifneq ($(wildcard .venv),)

@@ -160,6 +160,18 @@ def test_a_checkpoint_that_cannot_be_continued_is_named(run: Path, config: Compo
     assert list((tmp_path / "run").iterdir()) == []
 
 
+def test_an_interrupted_run_that_cannot_be_continued_is_named(config: Compose, tmp_path: Path) -> None:
+    train(config(*SMALL))
+    (tmp_path / "run" / "result.json").unlink()  # as if it had been killed at its end
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    del checkpoint["resume"]  # as of another version
+    torch.save(checkpoint, last)
+    with pytest.raises(UsageError, match=r"last\.ckpt: cannot be continued \(KeyError: 'resume'\); start without it"):
+        train(config(*SMALL))
+    assert last.is_file()
+
+
 def test_compressed_states_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "evaluation"
     folder.mkdir()

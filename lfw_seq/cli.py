@@ -174,12 +174,7 @@ class NewFolders(Callback):
 
 
 def start(main: Callable[[], Any], stopped: Callable[[BaseException], int | None] = lambda error: None) -> None:
-    """Run a `@hydra.main` function as a command.
-
-    Args:
-        main: the function.
-        stopped: returns the exit status of a multirun ended by an error; None for any other command.
-    """
+    """Run a `@hydra.main` function as a command; `stopped` returns the exit status of a multirun ended by an error."""
     arguments = sys.argv[1:]
     try:
         sys.argv[1:] = [quoted(argument) for argument in ordered(arguments)]

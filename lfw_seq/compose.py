@@ -131,11 +131,7 @@ def _config() -> tuple[Path, str]:
 
 
 def _keys(besides: str) -> list[str]:
-    """All dotted keys of this command's config, composed with the choices typed.
-
-    Args:
-        besides: key of an override to leave out.
-    """
+    """All dotted keys of this command's config, composed with the choices typed but that of the key `besides`."""
 
     def walk(node: object, prefix: str = "") -> Iterator[str]:
         for key, value in node.items() if isinstance(node, dict) else ():

@@ -29,14 +29,10 @@ def main(cfg: DictConfig) -> None:
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Evaluate a run's predictions with the config of `conf/evaluate.yaml`, and write the results.
-
-    Returns:
-        The content of evaluation.json, and `lines` for the terminal.
+    """Evaluate a run as `conf/evaluate.yaml` selects; return the content of evaluation.json, and `lines` to print.
 
     Raises:
         UsageError: no such run or images, or a damaged or refused checkpoint or file.
-        OSError: a file that cannot be written.
     """
     check_keys(cfg, {"mistakes": Natural, "photos": bool})
     import numpy as np

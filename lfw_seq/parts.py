@@ -20,19 +20,12 @@ WORDS |= {Mapping: "keys below it; --cfg job prints them"}
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds of a number, as part of its type.
-
-    Attributes:
-        low: lower bound.
-        high: upper bound.
-        closed: which bounds are included: "both", "left", "right" or "neither".
-        odd: whether only odd numbers are allowed.
-    """
+    """Bounds of a number, as part of its type."""
 
     low: float
     high: float = math.inf
-    closed: str = "both"
-    odd: bool = False
+    closed: str = "both"  # bounds included, or "left", "right" or "neither"
+    odd: bool = False  # whether only odd numbers are allowed
 
     def contain(self, value: float) -> bool:
         """Whether a number is within the bounds."""
@@ -60,13 +53,7 @@ NotNegative = Annotated[float, Bounds(0)]
 
 
 def build_part(key: str, node: Any, kind: type = object, **extra: Any) -> Any:
-    """Instantiate a node of the config.
-
-    Args:
-        key: of the node.
-        node: `_target_` and its arguments.
-        kind: required type of the result.
-        extra: arguments that are not from the config.
+    """Instantiate a node of the config, `_target_` and its arguments, with `extra` ones that are not from the config.
 
     Raises:
         UsageError: for any failure, with the key and the value.

@@ -44,7 +44,6 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
 
     Raises:
         UsageError: no such run, no image, or a damaged or refused checkpoint.
-        OSError: a file that cannot be written.
     """
     kinds = {"format": Literal["table", "csv", "json"], "top_k": Count, "batch_size": Count, "threads": Threads | None}
     check_keys(cfg, kinds)
@@ -81,11 +80,7 @@ def predict(cfg: DictConfig) -> dict[str, Any]:
 
 
 def find_images(pattern: str) -> list[Path]:
-    """The images of a file, a folder or a pattern, sorted.
-
-    Raises:
-        UsageError: there are none.
-    """
+    """The images of a file, a folder or a pattern, sorted; UsageError where there are none."""
     from lfw_seq.data.images import SUFFIXES
 
     path = Path(pattern).expanduser()

@@ -30,20 +30,12 @@ def report(cfg: DictConfig) -> dict[str, str]:
 def write_report(
     paths: Sequence[str | Path], metric: str, out: str | Path | None = None, monitor: str | None = None
 ) -> str:
-    """Compare the runs in or below some paths; write report.html and CSV files.
+    """Compare the runs in or below some paths; write report.html and CSV files; return the tables for a terminal.
 
-    Args:
-        paths: sweep folders, run folders, or globs of them.
-        metric: to compare, such as `test/accuracy`.
-        out: the report's folder; by default `report` in the only path.
-        monitor: the validation metric that selects the best configuration; by default the `monitor` of all runs.
-
-    Returns:
-        The tables for a terminal.
+    The arguments are the keys of `conf/report/report.yaml`.
 
     Raises:
         UsageError: there is no finished run, or a value is invalid.
-        OSError: the report cannot be written.
     """
     from lfw_seq.evaluation import page
     from lfw_seq.reports import tables

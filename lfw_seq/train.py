@@ -24,10 +24,7 @@ def main(cfg: DictConfig) -> float:
 
 
 def train(cfg: DictConfig) -> dict[str, Any]:
-    """Fit, restore the best weights, test once, write the run folder.
-
-    Args:
-        cfg: the composed `conf/train.yaml`.
+    """Fit, restore the best weights, test once, write the run folder, by the composed `conf/train.yaml`.
 
     Returns:
         The content of result.json; empty under `trainer=ddp` in all processes but rank 0.

@@ -25,34 +25,21 @@ class Augment:
 
     Values are drawn per image from torch's global generator of the batch's device. Flip, shift, rotation and scale are
     one bilinear resampling with the edge repeated. Brightness and contrast are relative to the image's standard
-    deviation, so that they act alike on raw and on standardized pixels; results are not clipped to [0, 1].
-
-    Attributes:
-        layout: position of an image's pixels in its sequence.
-        num_classes: P.
-        mirror: probability of a horizontal flip.
-        shift: largest shift, as a fraction of height and width.
-        rotation: largest rotation in degrees.
-        scale: largest relative change of size.
-        brightness: largest change of the mean, in standard deviations of the image.
-        contrast: largest relative change of the standard deviation.
-        cutout: probability of filling a rectangle with the image's mean (DeVries and Taylor, 2017).
-        cutout_size: sides of the rectangle, as a fraction of height and width.
-        mixup: alpha of mixup (Zhang et al., 2018): each image and its target are interpolated with another of the
-            batch, with a weight from Beta(alpha, alpha).
+    deviation, so that they act alike on raw and on standardized pixels; results are not clipped to [0, 1]. Mixup
+    (Zhang et al., 2018) interpolates an image and its target with another of the batch.
     """
 
-    layout: Layout
-    num_classes: int
-    mirror: UpToOne
-    shift: Annotated[float, Bounds(0, 0.5)]
-    rotation: Annotated[float, Bounds(0, 180)]
-    scale: Annotated[float, Bounds(0, 0.9)]
-    brightness: Annotated[float, Bounds(0, 10)]
-    contrast: UpToOne
-    cutout: UpToOne
-    cutout_size: UpToOne
-    mixup: Annotated[float, Bounds(0, 100)]
+    layout: Layout  # position of an image's pixels in its sequence
+    num_classes: int  # P
+    mirror: UpToOne  # probability of a horizontal flip
+    shift: Annotated[float, Bounds(0, 0.5)]  # largest, as a fraction of height and width
+    rotation: Annotated[float, Bounds(0, 180)]  # largest, in degrees
+    scale: Annotated[float, Bounds(0, 0.9)]  # largest relative change of size
+    brightness: Annotated[float, Bounds(0, 10)]  # largest change of the mean, in standard deviations of the image
+    contrast: UpToOne  # largest relative change of the standard deviation
+    cutout: UpToOne  # probability of filling a rectangle with the image's mean (DeVries and Taylor, 2017)
+    cutout_size: UpToOne  # sides of the rectangle, as a fraction of height and width
+    mixup: Annotated[float, Bounds(0, 100)]  # alpha of the weight's distribution, Beta(alpha, alpha)
 
     def __call__(self, rows: Tensor, targets: Tensor) -> Batch:
         """Augment rows (B, T, F) with class ids (B,); mixup returns targets as probabilities (B, P)."""

@@ -29,19 +29,12 @@ def shuffled(size: int, seed: int, epoch: int) -> Tensor:
 
 @dataclass(frozen=True)
 class BatchDataset(Dataset[Batch]):
-    """A dataset whose items are whole batches, (B, T, F) and (B,).
+    """A dataset whose items are whole batches, (B, T, F) and (B,)."""
 
-    Attributes:
-        rows: (N, T, F).
-        labels: (N,).
-        batch_size: B; the last batch may be smaller.
-        order: returns the current epoch's permutation, (N,); None keeps the images in order.
-    """
-
-    rows: Tensor
-    labels: Tensor
-    batch_size: int
-    order: Callable[[], Tensor] | None = None
+    rows: Tensor  # (N, T, F)
+    labels: Tensor  # (N,)
+    batch_size: int  # B; the last batch may be smaller
+    order: Callable[[], Tensor] | None = None  # returns the current epoch's permutation, (N,)
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)

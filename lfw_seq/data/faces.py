@@ -21,21 +21,13 @@ MEMORY_COPIES = 3  # peak while images are loaded: decoded, ordered, and split
 
 @dataclass(frozen=True)
 class Faces:
-    """Face images with labels.
+    """Face images with labels."""
 
-    Attributes:
-        images: float32 in [0, 1], (N, H, W), or (N, H, W, 3) in color.
-        labels: int64 ids into `names`, (N,).
-        names: the people by falling number of images, ties by name.
-        files: path of each image relative to its source, N of them.
-        source: description of the source.
-    """
-
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    names: tuple[str, ...]
-    files: tuple[str, ...]
-    source: str
+    images: NDArray[np.float32]  # in [0, 1], (N, H, W), or (N, H, W, 3) in color
+    labels: NDArray[np.int64]  # ids into `names`, (N,)
+    names: tuple[str, ...]  # the people by falling number of images, ties by name
+    files: tuple[str, ...]  # path of each of the N images relative to its source
+    source: str  # a description of it
 
     @cached_property
     def fingerprint(self) -> str:
@@ -51,7 +43,7 @@ class Source(Protocol):
     """A source of face images."""
 
     @property
-    def crop(self) -> Sequence[float] | None:
+    def crop(self) -> list[float] | None:
         """Region kept of a photo: top, bottom, left, right as fractions; None for the largest centered one."""
 
     def load(self) -> Faces:
@@ -59,14 +51,7 @@ class Source(Protocol):
 
 
 def by_count(people: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class ids by falling number of images, ties by name: the order of the lab's table.
-
-    Args:
-        people: name of the person on each of N images.
-
-    Returns:
-        The ids (N,) and the names in id order.
-    """
+    """Class ids (N,) of the people on N images, and the names by id: by number of images, as in the lab's table."""
     names = tuple(name for name, _ in sorted(Counter(people).items(), key=lambda item: (-item[1], item[0])))
     ids = {name: index for index, name in enumerate(names)}
     return np.array([ids[name] for name in people], dtype=np.int64), names

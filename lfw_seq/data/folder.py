@@ -24,28 +24,17 @@ Side = Annotated[int, Bounds(1, 4096)]  # of an image, in pixels
 
 @dataclass(frozen=True)
 class Folder:
-    """JPEG, PNG or WebP photos, one folder per person.
+    """JPEG, PNG or WebP photos, one folder per person."""
 
-    Attributes:
-        root: the folder of person folders.
-        min_faces_per_person: people with fewer photos are excluded.
-        height: rows of a face.
-        width: pixels a row.
-        crop: region to keep, [top, bottom, left, right] as fractions of a photo; None for the largest centered one
-            with the aspect ratio height : width.
-        color: keep RGB; else gray.
-        skip_unreadable: skip damaged files instead of raising an error.
-        cache_dir: folder of the cache of decoded faces.
-    """
-
-    root: str
-    min_faces_per_person: Count
+    root: str  # the folder of person folders
+    min_faces_per_person: Count  # people with fewer photos are excluded
     height: Side
     width: Side
+    # [top, bottom, left, right] to keep, as fractions of a photo; None for the largest centered region of this aspect
     crop: list[float] | None
-    color: bool
-    skip_unreadable: bool
-    cache_dir: str
+    color: bool  # keep RGB; else gray
+    skip_unreadable: bool  # skip damaged files instead of raising an error
+    cache_dir: str  # of decoded faces
 
     def __post_init__(self) -> None:
         images.check_crop(self.crop)

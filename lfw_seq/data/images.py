@@ -59,18 +59,10 @@ def check_crop(crop: Sequence[float] | None) -> None:
 
 
 def read_image(path: Path, crop: Sequence[float] | None, height: int, width: int, color: bool) -> NDArray[np.float32]:
-    """Decode, apply EXIF orientation, crop, resize (bicubic) and scale to [0, 1].
-
-    Args:
-        path: a JPEG, PNG or WebP file.
-        crop: top, bottom, left, right as fractions of the image; None for the largest centered region with the aspect
-            ratio height : width.
-        height: rows of the result.
-        width: pixels a row.
-        color: keep RGB; else their mean, as in scikit-learn's LFW loader.
+    """Decode, apply EXIF orientation, crop, resize (bicubic) and scale to [0, 1]; arguments as fields of `Folder`.
 
     Returns:
-        float32, (height, width), or (height, width, 3) in color.
+        float32, (height, width) as the mean of the colors, as in scikit-learn's loader; (height, width, 3) in color.
 
     Raises:
         UsageError: the file is damaged or not an image; names the file.

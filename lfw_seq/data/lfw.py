@@ -19,27 +19,16 @@ SHUFFLE_SEED = 42  # scikit-learn's
 
 @dataclass(frozen=True)
 class LFW:
-    """LFW's photos of people with at least `min_faces_per_person` of them.
+    """LFW's photos of people with at least `min_faces_per_person` of them; other fields as in `Folder`."""
 
-    Attributes:
-        data_home: scikit-learn's data folder; None tries SCIKIT_LEARN_DATA, then ~/scikit_learn_data.
-        download: download the photos if they are not on disk.
-        funneled: use the aligned photos; else the original ones.
-        min_faces_per_person: people with fewer photos are excluded.
-        resize: scale of the crop of 125 x 94 pixels: 0.4 gives 50 x 37, 0.5 gives 62 x 47; None keeps 125 x 94.
-        color: keep RGB; else gray.
-        slice_: rows and columns to keep of the 250 x 250 photo, [[from, to], [from, to]], or None for all.
-        skip_unreadable: skip damaged files instead of raising an error.
-        cache_dir: folder of the cache of decoded faces.
-    """
-
-    data_home: str | None
-    download: bool
-    funneled: bool
+    data_home: str | None  # scikit-learn's data folder; None tries SCIKIT_LEARN_DATA, then ~/scikit_learn_data
+    download: bool  # the photos, if they are not on disk
+    funneled: bool  # use the aligned photos; else the original ones
     min_faces_per_person: Count
+    # scale of the crop of 125 x 94 pixels: 0.4 gives 50 x 37, 0.5 gives 62 x 47; None keeps 125 x 94
     resize: Annotated[float, Bounds(0, 10, "right")] | None
     color: bool
-    slice_: list[list[int]] | None
+    slice_: list[list[int]] | None  # rows and columns of the 250 x 250 photo, [[from, to], [from, to]]; None for all
     skip_unreadable: bool
     cache_dir: str
 

@@ -5,6 +5,7 @@ Shape legend: N images, B batch, T steps of the sequence, F features a step.
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch.utils.data import DataLoader
 from lfw_seq.cli import UsageError
 from lfw_seq.data.batches import Batch, loader, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
-from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize, sequences
+from lfw_seq.data.preprocessing import Preprocessing
+from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize
 from lfw_seq.data.split import Split
 from lfw_seq.parts import Bounds, Seed, build_part, check_arguments, check_value
 
@@ -23,24 +25,17 @@ BatchSize = Annotated[int, Bounds(1, 2**31 - 1)]
 STAGES = ("train", "val", "test")
 SPLIT = [field.name for field in fields(Split) if field.name != "split_seed"]  # keys of conf/data/base.yaml
 READING = ("order", "pixel_guard", "pixel_scale", "standardize", "batch_size", "eval_batch_size")
+MakeSource = Callable[[dict[str, Any]], Source]  # from its keys
+instantiate_source: MakeSource = partial(build_part, "data", kind=Source)
 
 
 class FaceRows(LightningDataModule):
-    """Split row sequences of faces.
+    """Split row sequences of faces; `seed` is of the order of the training batches."""
 
-    Attributes:
-        source: of the faces.
-        split: into training, validation and test images.
-        order: of the rows in a sequence, see `lfw_seq.data.sequences`.
-        seed: of the order of the training batches.
-        faces: all images of the source; available after `setup`, as are the next two.
-        indices: image indices of "train", "val" and "test".
-        tensors: by stage, rows (N, T, F) in [0, 1], not multiplied by `pixel_scale`, and class ids (N,).
-    """
-
-    faces: Faces
-    indices: dict[str, np.typing.NDArray[np.int64]]
-    tensors: dict[str, Batch]
+    faces: Faces  # all images of the source; available after `setup`, as are the next three
+    preprocessing: Preprocessing  # from a photo to the rows of these faces
+    indices: dict[str, np.typing.NDArray[np.int64]]  # of the images of "train", "val" and "test"
+    tensors: dict[str, Batch]  # by stage, rows (N, T, F) in [0, 1], not multiplied by `pixel_scale`, and class ids (N,)
 
     def __init__(
         self,
@@ -71,7 +66,9 @@ class FaceRows(LightningDataModule):
         if self.pixel_guard:
             check_pixels(faces.images if self.pixel_scale == 1 else faces.images * np.float32(self.pixel_scale))
         self.indices = dict(zip(STAGES, self.split.cut(faces.labels, faces.names), strict=True))
-        rows, labels = torch.from_numpy(sequences(faces.images, self.order)), torch.from_numpy(faces.labels)
+        height, width = faces.images.shape[1:3]
+        self.preprocessing = Preprocessing(self.source.crop, height, width, faces.images.ndim == 4, self.order)
+        rows, labels = torch.from_numpy(self.preprocessing.rows(faces.images)), torch.from_numpy(faces.labels)
         self.tensors = {stage: (rows[part], labels[part]) for stage, part in self.indices.items()}
         if self.split.val_from == "test":  # not a third copy
             self.tensors["val"] = self.tensors["test"]
@@ -80,13 +77,12 @@ class FaceRows(LightningDataModule):
     @property
     def shape(self) -> tuple[int, int]:
         """Steps T and features F of a sequence."""
-        _, steps, features = self.tensors["train"][0].shape
-        return steps, features
+        return self.preprocessing.shape
 
     @property
     def layout(self) -> Layout:
         """Position of an image's pixels in its sequence."""
-        return Layout(self.order == "columns", self.faces.images.shape[3] if self.faces.images.ndim == 4 else 1)
+        return self.preprocessing.layout
 
     def standardizer(self) -> Standardize:
         """Standardization of the rows, fitted to the training images multiplied by `pixel_scale`."""
@@ -121,25 +117,10 @@ class FaceRows(LightningDataModule):
         return loader(rows, labels, self.batch_sizes[stage], order, trainer.world_size, trainer.global_rank)
 
 
-def instantiate_source(keys: dict[str, Any]) -> Source:
-    """Build a source from the keys of a config; UsageError for invalid ones."""
-    source: Source = build_part("data", keys, Source)
-    return source
+def build(data: dict[str, Any], split_seed: int, seed: int, make_source: MakeSource = instantiate_source) -> FaceRows:
+    """Build the data module from the keys of `conf/data`: arguments of `Split`, of `FaceRows`, and of the source.
 
-
-def build(
-    data: dict[str, Any],
-    split_seed: int,
-    seed: int,
-    make_source: Callable[[dict[str, Any]], Source] = instantiate_source,
-) -> FaceRows:
-    """Build the data module of a config.
-
-    Args:
-        data: the keys of `conf/data`: arguments of `Split`, of `FaceRows`, and of the source in `_target_`.
-        split_seed: of the split.
-        seed: of the order of the training batches.
-        make_source: builds the source from its keys; for keys from an untrusted file, a restricted one.
+    For keys from an untrusted file, `make_source` is a restricted function.
 
     Raises:
         UsageError: a key is missing, or its value is invalid.

@@ -19,21 +19,13 @@ Side = Annotated[int, Bounds(1, 2**16)]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Conversion of a photo to rows.
-
-    Attributes:
-        crop: top, bottom, left, right to keep, as fractions; None keeps the largest centred part.
-        height: rows of the face.
-        width: pixels per row.
-        color: whether red, green and blue are kept.
-        order: reading order, see `lfw_seq.data.sequences`.
-    """
+    """Conversion of a photo to rows; fields as of `lfw_seq.data.folder.Folder`."""
 
     crop: list[float] | None
     height: Side
     width: Side
     color: bool
-    order: Order
+    order: Order  # of reading, see `lfw_seq.data.sequences`
 
     def __post_init__(self) -> None:
         check_crop(self.crop)

@@ -48,14 +48,11 @@ def _turn(images: NDArray[np.float32], order: str) -> NDArray[np.float32]:
 class Layout:
     """Conversion between sequences and images as tensors.
 
-    Attributes:
-        columns: whether a step is a column, from the left; else it is a row. With order "bottom_up" images are upside
-            down, which makes no difference to `Augment`.
-        colours: values per pixel, 1 or 3.
+    With order "bottom_up" images are upside down, which makes no difference to `Augment`.
     """
 
-    columns: bool
-    colours: int
+    columns: bool  # whether a step is a column, from the left; else it is a row
+    colours: int  # values per pixel, 1 or 3
 
     def images(self, rows: Tensor) -> Tensor:
         """(B, T, F) -> (B, C, H, W), without a copy."""

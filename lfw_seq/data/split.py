@@ -15,39 +15,23 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """A split stratified by person.
+    """A split stratified by person."""
 
-    Attributes:
-        test_size: fraction of all images, in (0, 1).
-        val_size: fraction of the training images held out for validation, in (0, 1).
-        val_from: "train" holds out `val_size`; "test" validates on the test images and trains on all others, the lab's
-            leak; "none" trains on all others without validation.
-        train_size: fraction of the remaining training images to use, in (0, 1]; for learning curves.
-        split_seed: of the shuffle.
-        fold: index of the test fold in cross-validation, which replaces `test_size`; None for no cross-validation.
-        num_folds: number of disjoint test folds.
-    """
-
-    test_size: Part
-    val_size: Part
+    test_size: Part  # fraction of all images
+    val_size: Part  # fraction of the training images held out for validation
+    # "train" holds out `val_size`; "test" validates on the test images and trains on all others, the lab's leak;
+    # "none" trains on all others without validation
     val_from: Literal["train", "test", "none"]
-    train_size: Annotated[float, Bounds(0, 1, "right")]
-    split_seed: Seed
-    fold: Natural | None
+    train_size: Annotated[float, Bounds(0, 1, "right")]  # fraction of the remaining images to use; for learning curves
+    split_seed: Seed  # of the shuffle
+    fold: Natural | None  # of cross-validation, whose disjoint test folds replace `test_size`
     num_folds: Annotated[int, Bounds(2)]
 
     def __post_init__(self) -> None:
         check_value("data.fold", self.fold, Annotated[int, Bounds(0, self.num_folds - 1)] | None)
 
     def cut(self, labels: NDArray[np.int64], names: tuple[str, ...]) -> tuple[Indices, Indices, Indices]:
-        """Split images into training, validation and test sets.
-
-        Args:
-            labels: class ids, (N,).
-            names: the people, for messages.
-
-        Returns:
-            Indices of the three sets, each shuffled with `split_seed`; validation is empty with `val_from="none"`.
+        """Split images of class ids (N,) into indices of training, validation and test, shuffled with `split_seed`.
 
         Raises:
             UsageError: fewer than two people, a person with fewer than 3 images, or a set too small for all people.

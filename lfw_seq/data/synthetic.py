@@ -40,23 +40,14 @@ NUISANCES = {
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Synthetic faces with LFW's distribution of images per person.
+    """Synthetic faces with LFW's distribution of images per person."""
 
-    Attributes:
-        num_people: P, at least 2.
-        num_images: N, at least 3 per person; None for LFW's own counts (1,288 for 7 people).
-        height: H.
-        width: W.
-        seed: of people and images.
-        crop: None, as a face fills its image.
-    """
-
-    crop: ClassVar[None] = None
-    num_people: Annotated[int, Bounds(2, 100_000)]
-    num_images: Count | None
+    crop: ClassVar[None] = None  # a face fills its image
+    num_people: Annotated[int, Bounds(2, 100_000)]  # P
+    num_images: Count | None  # N, at least 3 per person; None for LFW's own counts (1,288 for 7 people)
     height: Side
     width: Side
-    seed: Natural
+    seed: Natural  # of people and images
 
     def __post_init__(self) -> None:
         check_value("data.num_images", self.num_images, Annotated[int, Bounds(3 * self.num_people)] | None)
@@ -84,11 +75,9 @@ class Synthetic:
 
 
 def image_counts(num_people: int, num_images: int | None) -> NDArray[np.int64]:
-    """Images per person (P,), in proportion to LFW's counts for seven people, and 530 / rank for any further.
+    """Images per person (P,), at least 3, by LFW's counts for seven people and 530 / rank for any further.
 
-    Args:
-        num_people: P.
-        num_images: N, distributed proportionally with at least 3 per person; None for the counts themselves.
+    With `num_images` they are distributed in proportion to these counts.
     """
     tail = [530 / (rank + 1) for rank in range(len(LFW_COUNTS), num_people)]
     weights = np.array([*LFW_COUNTS, *tail][:num_people])

@@ -61,10 +61,6 @@ class Predictions:
 def collect(cfg: DictConfig, key: str = "run") -> Predictions:
     """Predict the images that `conf/evaluate.yaml` selects; without a checkpoint, read the run's predictions.csv.
 
-    Args:
-        cfg: the composed config.
-        key: whose value is the run folder, "run" or "against".
-
     Raises:
         UsageError: no run, no images, or a damaged or refused checkpoint or file.
     """
@@ -183,10 +179,7 @@ def from_rows(
 
 
 def open_split(run: TrainedRun, keys: Mapping[str, Any], split_seed: int | str = AS_TRAINED) -> tuple[FaceRows, bool]:
-    """Set up a run's data with some keys of `conf/data` changed, in the run's order of reading.
-
-    Returns:
-        The data, and whether it is the run's own split.
+    """Set up a run's data with some keys of `conf/data` changed; return them, and whether they are its own split.
 
     Raises:
         UsageError: an unknown key, a wrong value, or missing images.

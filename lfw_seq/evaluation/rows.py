@@ -53,10 +53,9 @@ def mean_gates(layer: nn.LSTM, inputs: Tensor) -> dict[str, ByStep]:
 
 
 def row_gradients(net: nn.Module, rows: Tensor, labels: Tensor) -> dict[str, ByStep]:
-    """Norm of the gradient of an image's loss with respect to each step, mean over images (N, T, F) with ids (N,).
+    """Norm of the gradient of an image's loss by step, mean over images (N, T, F) with ids (N,).
 
-    Returns:
-        By step, for the pixels and for the input of each recurrent layer above the first.
+    For the pixels, and for the input of each recurrent layer above the first.
     """
     pixels = rows.clone().requires_grad_()
     logits, inputs = record_inputs(net, nn.RNNBase, pixels)

@@ -63,14 +63,7 @@ def learning_curve(runs: Sequence[Evaluated]) -> list[Picture]:
 
 
 def sections(runs: Sequence[Evaluated], drawn: dict[str, Picture], most: int, photos: bool) -> Iterator[Section]:
-    """Yield the page's sections; mistakes are those of the first run.
-
-    Args:
-        runs: one, or two to compare.
-        drawn: the result of `draw`.
-        most: number of mistakes listed.
-        photos: whether to embed their photos.
-    """
+    """Yield the page's sections, with `most` mistakes of the first run, and their photos where `photos` is true."""
     card = runs[0].card
 
     def select(*names: str) -> list[Picture]:

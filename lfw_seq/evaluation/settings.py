@@ -46,7 +46,11 @@ def changed(result: Mapping[str, Any]) -> dict[str, str]:
     """
     config = flat(result["config"])
     command = "baselines" if "baseline" in config else "train"
-    choices = {group: name for group, name in result["choices"].items() if _is_choice(group, name)}
+    choices = {}
+    for group, name in result["choices"].items():
+        path = f"{group}/{name}"
+        if group not in NO_CHOICES and re.fullmatch(r"\w+/\w+", path) and (CONF / f"{path}.yaml").is_file():
+            choices[group] = name
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -62,9 +66,3 @@ def changed(result: Mapping[str, Any]) -> dict[str, str]:
     now = {key: show(value) for key, value in config.items() if not is_under(key, (*SEEDS, *NO_SETTINGS))}
     chosen = dict(word.split("=", 1) for word in words)
     return chosen | {key: value for key, value in now.items() if before.get(key) != value}
-
-
-def _is_choice(group: str, name: object) -> bool:
-    """Whether a choice names one of our config files, and is shown."""
-    path = f"{group}/{name}"
-    return group not in NO_CHOICES and bool(re.fullmatch(r"\w+/\w+", path)) and (CONF / f"{path}.yaml").is_file()

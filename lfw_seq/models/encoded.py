@@ -12,12 +12,7 @@ MakePart = Callable[..., nn.Module]  # called with num_features and num_rows, an
 
 
 class EncodedReader(nn.Module):
-    """An encoder, then a reader of its output.
-
-    Attributes:
-        encoder: one of `lfw_seq.models.encoders`.
-        reader: a model such as `RecurrentReader`.
-    """
+    """An encoder of `lfw_seq.models.encoders`, then a reader of its output, such as `RecurrentReader`."""
 
     def __init__(self, num_features: int, num_rows: int, num_classes: int, encoder: MakePart, reader: MakePart) -> None:
         super().__init__()
@@ -40,10 +35,6 @@ class TwoReaders(nn.Module):
     """Two parallel readers, of rows and of columns; their logits are summed.
 
     ReNet (Visin et al., 2015) alternates rows and columns layer by layer; here each direction is a whole reader.
-
-    Attributes:
-        rows: reads (B, T, F).
-        columns: reads (B, F, T).
     """
 
     def __init__(self, num_features: int, num_rows: int, num_classes: int, reader: MakePart) -> None:

@@ -5,22 +5,17 @@ Shape legend: B batch, T rows, F pixels a row, S steps, E features a step, K fil
 """
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lfw_seq.cli import UsageError
-from lfw_seq.parts import Bounds, Count, Layers, Odd, Share, Units
+from lfw_seq.parts import Count, Layers, Natural, Odd, Share, Units
 
 
 class RowWindows(nn.Module):
-    """Sliding windows of `window` neighbouring rows with `stride`, zero-padded at the edges.
-
-    Attributes:
-        num_features: E, F times `window`.
-        num_rows: S, T / `stride` rounded up.
-    """
+    """Sliding windows of `window` neighbouring rows with `stride`, zero-padded at the edges."""
 
     accepts_fewer_rows = True
 
@@ -47,12 +42,7 @@ class Reorder(nn.Module):
     """
 
     def __init__(
-        self,
-        num_features: int,
-        num_rows: int,
-        rows: bool,
-        pixels: Literal["kept", "alike", "each"],
-        seed: Annotated[int, Bounds(0, 2**63 - 1)],
+        self, num_features: int, num_rows: int, rows: bool, pixels: Literal["kept", "alike", "each"], seed: Natural
     ) -> None:
         super().__init__()
         self.num_features, self.num_rows = num_features, num_rows
@@ -77,14 +67,7 @@ class Reorder(nn.Module):
 
 
 class RowConvolution(nn.Module):
-    """Convolutions along each row, with weights shared by all rows and no mixing of rows.
-
-    Each layer is a convolution, batch norm, pooling by two and ReLU.
-
-    Attributes:
-        num_features: E.
-        num_rows: S, which is T.
-    """
+    """`convolutions` along each row, with weights shared by all rows and no mixing of rows."""
 
     accepts_fewer_rows = True
 
@@ -101,14 +84,7 @@ class RowConvolution(nn.Module):
 
 
 class WindowConvolution(nn.Module):
-    """Convolutions over windows of rows and pixels, so that a step covers a few rows.
-
-    Each layer is a convolution, batch norm, pooling by two in both directions, and ReLU.
-
-    Attributes:
-        num_features: E.
-        num_rows: S.
-    """
+    """`convolutions` over windows of rows and pixels, so that a step covers a few rows."""
 
     accepts_fewer_rows = True
 
@@ -125,12 +101,7 @@ class WindowConvolution(nn.Module):
 
 
 class ResidualStack(nn.Module):
-    """LSTM layers with residual connections (He et al., 2016), each after a layer norm (Ba et al., 2016).
-
-    Attributes:
-        num_features: E, `hidden_size` times the number of directions.
-        num_rows: S, which is T.
-    """
+    """LSTM layers with residual connections (He et al., 2016), each after a layer norm (Ba et al., 2016)."""
 
     accepts_fewer_rows = True
 

@@ -9,13 +9,9 @@ from lfw_seq.data.sequences import Layout, Standardize
 
 
 class Predictor(nn.Module):
-    """A net with its preprocessing.
+    """A net from standardized rows (B, T, F) to logits (B, C), with its preprocessing.
 
-    Attributes:
-        net: from standardized rows (B, T, F) to logits (B, C).
-        standardize: fitted to the training images.
-        pixel_scale: factor of the pixels before standardization.
-        mirror: layout for averaging logits over an image and its horizontal flip outside training; None for no flip.
+    With a layout as `mirror`, logits are averaged over an image and its horizontal flip outside training.
     """
 
     def __init__(self, net: nn.Module, standardize: Standardize, pixel_scale: float, mirror: Layout | None) -> None:

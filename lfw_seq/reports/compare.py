@@ -53,12 +53,7 @@ class Comparison:
 
 
 def compare(loaded: Runs, metric: str, monitor: str | None = None) -> Comparison:
-    """Compare the runs that have a metric.
-
-    Args:
-        loaded: from `read`.
-        metric: such as `test/accuracy`.
-        monitor: validation metric that ranks configurations; by default the `monitor` of all runs.
+    """Compare the runs that have a metric; configurations are ranked by `monitor`, by default that of all runs.
 
     Raises:
         UsageError: no run has `metric` or `monitor`.

@@ -30,10 +30,7 @@ class Runs(NamedTuple):
 
 
 def read(paths: Sequence[str | Path]) -> Runs:
-    """Load every run in or below some paths.
-
-    Args:
-        paths: sweep folders, run folders, or globs of them.
+    """Load every run in or below some paths: sweep folders, run folders, or globs of them.
 
     Raises:
         UsageError: a path does not exist, or none has a finished run.

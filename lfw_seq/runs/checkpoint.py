@@ -37,27 +37,16 @@ AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A trained predictor with its preprocessing and the config of its run.
-
-    Attributes:
-        folder: of the run.
-        epoch: of the weights, from 1.
-        config: of the run, as plain values.
-        class_names: C people, in class order.
-        shape: (T, F).
-        fingerprint: of the training data.
-        preprocessing: from a photo to rows.
-        predictor: rows (B, T, F) in [0, 1] to logits (B, C), in evaluation mode.
-    """
+    """A trained predictor with its preprocessing and the config of its run."""
 
     folder: Path
-    epoch: int
-    config: dict[str, Any]
-    class_names: tuple[str, ...]
-    shape: tuple[int, int]
-    fingerprint: str
-    preprocessing: Preprocessing
-    predictor: Predictor
+    epoch: int  # of the weights, from 1
+    config: dict[str, Any]  # as plain values
+    class_names: tuple[str, ...]  # C people, in class order
+    shape: tuple[int, int]  # (T, F)
+    fingerprint: str  # of the training data
+    preprocessing: Preprocessing  # from a photo to rows
+    predictor: Predictor  # rows (B, T, F) in [0, 1] to logits (B, C), in evaluation mode
 
     def logits(self, rows: Tensor, batch_size: int | None = None) -> Tensor:
         """Logits (N, C) of rows (N, T, F) in [0, 1]; see `by_batch`."""
@@ -100,10 +89,6 @@ class TrainedRun:
 
 def load_run(folder: str | Path, key: str = "run") -> TrainedRun:
     """Load the predictor of a run folder with its best weights, or its last ones where no best were kept.
-
-    Args:
-        folder: of the run.
-        key: of the folder in the config, for messages.
 
     Raises:
         UsageError: no run there, or a checkpoint that is damaged, another project's, or contains code.

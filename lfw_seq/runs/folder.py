@@ -35,13 +35,9 @@ class InUse(UsageError):
 
 @contextmanager
 def lock_run_dir(folder: Path, name: str) -> Iterator[None]:
-    """Lock a run folder, created when missing, for as long as the context lasts.
+    """Lock a run folder, created when missing, for the experiment of hash `name`, as long as the context lasts.
 
     A UsageError leaves the folder as it was; any other error is written to result.json.
-
-    Args:
-        folder: the run folder.
-        name: the experiment's hash; an unfinished run of another experiment is not resumed.
 
     Raises:
         InUse: another process is writing the folder.
@@ -154,11 +150,6 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def was_interrupted(folder: Path) -> bool:
-    """Whether a process locked the folder and ended without a result: killed, or by a power failure."""
-    return (folder / LOCK).exists() and not (folder / RESULT).exists() and not is_locked(folder)
-
-
 def why_unfinished(folder: Path) -> str | None:
     """Why a job is not finished; None if it is."""
     try:
@@ -196,10 +187,7 @@ def write_text(path: Path, text: str, *, sync: bool = True) -> None:
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write a file atomically: it holds the old content or the new, never a part.
 
-    Args:
-        path: the file.
-        content: its new content.
-        sync: flush it to the disk, so that it survives a power failure.
+    With `sync` it is flushed to the disk, and survives a power failure.
 
     Raises:
         OSError: with the file's path.

@@ -41,23 +41,21 @@ def write_result(
 ) -> dict[str, Any]:
     """Write result.json, the last file of a run, and return its content. It has no paths, as folders may move.
 
-    Args:
-        cfg: the run's config.
-        experiment: its hash.
-        data: of the training.
-        metrics: by `stage/name`.
-        parameters: number of the model's parameters.
-        seconds: duration of the run.
-        device: name of the device.
-        best_epoch: epoch of the tested weights, from 1.
-        epochs: number of epochs trained.
+    `experiment` is the config's hash, `best_epoch` the epoch of the tested weights, from 1.
     """
     result = {
         "status": "complete",
         "config_hash": experiment,
         "config": without_paths(cfg),
         "choices": choices(),
-        "data": describe_data(data),
+        "data": {
+            "source": data.faces.source,
+            "fingerprint": data.faces.fingerprint,
+            "shape": [len(data.faces.labels), *data.shape],
+            "class_names": list(data.faces.names),
+            "counts": {stage: data.class_counts(stage) for stage in data.indices},
+            "validation_is_test": data.split.val_from == "test",
+        },
         "model": {"name": model_name(cfg), "parameters": parameters},
         "metrics": metrics,
         "best_epoch": best_epoch,
@@ -75,18 +73,6 @@ def without_paths(cfg: DictConfig) -> dict[str, Any]:
     """The config of a run as plain values, with "." as its own folder."""
     config: dict[str, Any] = to_plain(OmegaConf.merge(cfg, {"run_dir": "."}))
     return config
-
-
-def describe_data(data: FaceRows) -> dict[str, Any]:
-    """Describe the data of a run for result.json."""
-    return {
-        "source": data.faces.source,
-        "fingerprint": data.faces.fingerprint,
-        "shape": [len(data.faces.labels), *data.shape],
-        "class_names": list(data.faces.names),
-        "counts": {stage: data.class_counts(stage) for stage in data.indices},
-        "validation_is_test": data.split.val_from == "test",
-    }
 
 
 def model_name(cfg: DictConfig) -> str:

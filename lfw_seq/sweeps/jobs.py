@@ -67,7 +67,7 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
     for handler in logging.root.handlers:  # epochs are logged in each job's own file only
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)
-    if runs.was_interrupted(folder) and (folder / "checkpoints").is_dir():
+    if (folder / "checkpoints").is_dir() and not (folder / runs.RESULT).exists() and not runs.is_locked(folder):
         print(f"{label}: interrupted before, resuming", flush=True)
     logging.raiseExceptions = False  # ignore a full disk
     try:
@@ -125,16 +125,12 @@ def _keep_failure(folder: Path, experiment: str, error: Exception) -> None:
 
 
 class SweepSummary(Callback):
-    """Hydra callback of a multirun: reject distributed strategies at the start, list unfinished jobs at the end.
-
-    Attributes:
-        report: `lfw_seq.report.write_report`, called if two jobs or more finished.
-    """
+    """Hydra callback of a multirun: reject distributed strategies at the start, list unfinished jobs at the end."""
 
     current: "SweepSummary | None" = None  # of this process
 
     def __init__(self, report: Callable[[list[Path], str, Path], str] | None = None) -> None:
-        self.report = report
+        self.report = report  # `lfw_seq.report.write_report`, called if two jobs or more finished
         self.folder, self.before = Path(), dict[Path, int]()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:

@@ -30,11 +30,9 @@ KEYS |= {"search.prune_startup_trials": Natural, "search.prune_warmup_epochs": N
 
 
 def distributions(space: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistribution]:
-    """Optuna distributions by dotted key.
+    """Optuna distributions by dotted key of a space nested like the config.
 
-    Args:
-        space: nested like the config; a list is categorical, `{low, high, log, step}` an integer or float range.
-        prefix: of the keys.
+    A list is categorical, `{low, high, log, step}` an integer or float range.
 
     Raises:
         UsageError: a value is neither a list nor a range.
@@ -86,13 +84,9 @@ def load_study(folder: Path, search: Mapping[str, Any], mode: str, seed: int) ->
 
 
 def open_trial(folder: Path, search: Mapping[str, Any], job: int, mode: str) -> optuna.Trial:
-    """Open the trial of a job; its `params` are the sampled values by dotted key.
+    """Open the trial of a job, from 0; its `params` are the sampled values by dotted key.
 
-    Args:
-        folder: of the sweep.
-        search: the config's node `search`.
-        job: its number, from 0; its samples depend on the search's seed and on the trials finished before.
-        mode: "min" or "max".
+    The samples depend on the search's seed and on the trials finished before.
     """
     check_value("trial", job, Natural)
     space = distributions(search["space"])
@@ -112,18 +106,12 @@ class Pruning(Callback):
     """Report each epoch to the trial, and stop a run that is worse than the median of the others at that epoch.
 
     The rule is Optuna's MedianPruner (median stopping, Golovin et al., 2017). A pruned run is tested and complete.
-
-    Attributes:
-        trial: running.
-        monitor: metric reported.
-        reported: its values by epoch, from 1.
-        pruned: whether the run was stopped.
     """
 
     def __init__(self, trial: optuna.Trial, monitor: str) -> None:
         self.trial, self.monitor = trial, monitor
-        self.reported: dict[int, float] = {}
-        self.pruned = False
+        self.reported: dict[int, float] = {}  # values of the monitor by epoch, from 1
+        self.pruned = False  # whether the run was stopped
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop again if the trial had been pruned before the run was killed."""

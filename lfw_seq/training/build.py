@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -96,8 +97,7 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
     Raises:
         UsageError: a value that its constructor refuses.
     """
-    names, images, crop = data.faces.names, data.faces.images, data.source.crop
-    net = build_net(cfg, data)
+    names, net = data.faces.names, build_net(cfg, data)
     with configuring("optimizer"):
         optimizer = build_optimizer(cfg, net)
     with configuring("schedule"):
@@ -110,13 +110,7 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
         "class_names": list(names),
         "shape": list(data.shape),
         "fingerprint": data.faces.fingerprint,
-        "preprocessing": {
-            "crop": None if crop is None else [float(edge) for edge in crop],
-            "height": images.shape[1],
-            "width": images.shape[2],
-            "color": images.ndim == 4,
-            "order": data.order,
-        },
+        "preprocessing": asdict(data.preprocessing),
     }
     mirror = data.layout if cfg.test_mirror else None
     with configuring("augment"):
@@ -142,12 +136,9 @@ def class_weights(cfg: DictConfig, data: FaceRows) -> list[float] | None:
 
 
 def build_trainer(cfg: DictConfig, epochs_before: int = 0, more: Iterable[Callback] = ()) -> Trainer:
-    """Build Lightning's Trainer with the callbacks and loggers of the config.
+    """Build Lightning's Trainer with the callbacks and loggers of the config, and `more` callbacks.
 
-    Args:
-        cfg: the run's config.
-        epochs_before: epochs trained before an interruption; TensorBoard drops what was logged after them.
-        more: further callbacks.
+    TensorBoard drops what was logged after `epochs_before`, those trained before an interruption.
 
     Raises:
         UsageError: a value that its constructor refuses.

@@ -30,31 +30,18 @@ class Classifier(LightningModule):
 
     Label smoothing and class weights apply to the training loss only: `val/loss` and `test/loss` are the plain
     cross-entropy, to compare runs with other losses. Metrics are computed once per epoch from all its logits.
-
-    Attributes:
-        predictor: rows (B, T, F) in [0, 1] to logits (B, C).
-        optimizer: builds the optimizer from the net's parameters.
-        num_classes: C.
-        label_smoothing: fraction of the target spread over all people, in [0, 1).
-        class_weights: weight of each person in the training loss, C positive numbers; None weighs all alike.
-        augment: transforms prepared training rows and their ids.
-        schedule: builds the scheduler that sets the learning rate of each step.
-        metadata: plain values stored in every checkpoint, so that it can be loaded without any other file.
-        values: the metrics of the last epoch of each stage, by `stage/name`.
-        probabilities: of the last epoch of each stage, (N, C).
-        trained_epochs: number of epochs, set once the fit has ended.
     """
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: Predictor,  # rows (B, T, F) in [0, 1] to logits (B, C)
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        num_classes: int,
-        label_smoothing: Share = 0.0,
-        class_weights: list[float] | None = None,
-        augment: Callable[[Tensor, Tensor], Batch] | None = None,
-        schedule: Schedule | None = None,
-        metadata: dict[str, Any] | None = None,
+        num_classes: int,  # C
+        label_smoothing: Share = 0.0,  # fraction of the target spread over all people
+        class_weights: list[float] | None = None,  # weight of each person in the training loss, C positive numbers
+        augment: Callable[[Tensor, Tensor], Batch] | None = None,  # of prepared training rows and their ids
+        schedule: Schedule | None = None,  # sets the learning rate of each step
+        metadata: dict[str, Any] | None = None,  # stored in every checkpoint, to load it without any other file
     ) -> None:
         super().__init__()
         self.predictor, self.optimizer, self.label_smoothing = predictor, optimizer, label_smoothing
@@ -64,9 +51,9 @@ class Classifier(LightningModule):
         metrics = classification_metrics(num_classes)
         self.train_metrics, self.val_metrics, self.test_metrics = (metrics.clone() for _ in range(3))
         self.outputs: dict[str, list[Batch]] = {"train": [], "val": [], "test": []}
-        self.probabilities: dict[str, Tensor] = {}
-        self.values: dict[str, Tensor] = {}
-        self.trained_epochs: int = 0
+        self.probabilities: dict[str, Tensor] = {}  # of the last epoch of each stage, (N, C)
+        self.values: dict[str, Tensor] = {}  # metrics of the last epoch of each stage, by `stage/name`
+        self.trained_epochs: int = 0  # set once the fit has ended
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (B, C) of rows (B, T, F) in [0, 1]."""
@@ -108,11 +95,7 @@ class Classifier(LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, stage: str) -> None:
-        """Compute and log a stage's metrics.
-
-        Raises:
-            RunError: its loss is not finite.
-        """
+        """Compute and log a stage's metrics; RunError where its loss is not finite."""
         logits, targets = (torch.cat(parts) for parts in zip(*self.outputs[stage], strict=True))
         self.outputs[stage].clear()
         if stage == "train" and self.trainer.world_size > 1:  # only training batches are distributed

@@ -21,10 +21,7 @@ NUMBERED = {name: f"{place}_{name}" for place, name in enumerate(CURVES, 1)}
 class EpochLogger(TensorBoardLogger):
     """Log `stage/name` by epoch, from 1, to compare runs with other batch sizes; after the fit, log final results.
 
-    Args:
-        save_dir: the run folder.
-        flush_secs: seconds between writes.
-        purge_step: the first epoch of a resumed run; TensorBoard drops what was logged from this epoch on.
+    TensorBoard drops what was logged from epoch `purge_step` on, the first of a resumed run.
     """
 
     def __init__(self, save_dir: str, flush_secs: int, purge_step: int | None = None) -> None:

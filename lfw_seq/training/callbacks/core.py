@@ -74,16 +74,12 @@ class Resume(Callback):
 
     The order of batches is such a function already. torch is reseeded each epoch, so that dropout and augmentation
     draw as in an uninterrupted run. Lightning's checkpoints do not store whether early stopping has triggered.
-
-    Attributes:
-        seed: the run's seed.
-        seconds: duration of the run before its last interruption.
-        restored: whether training has begun, with all state of a checkpoint restored.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.seconds, self.restored = 0.0, False
+        self.seconds = 0.0  # duration of the run before its last interruption
+        self.restored = False  # whether training has begun, with all state of a checkpoint restored
         self._started = time.perf_counter()
         self._stopped = False
 
@@ -111,11 +107,7 @@ class Resume(Callback):
 
 
 class History(Callback):
-    """Write metrics.csv: one row per epoch with its number from 1, the learning rate, and every metric.
-
-    Attributes:
-        path: of the file, rewritten after each epoch.
-    """
+    """Write metrics.csv: one row per epoch with its number from 1, the learning rate, and every metric."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)

@@ -30,11 +30,7 @@ Drawn = Iterator[tuple[str, Figure]]
 
 
 class Figures(Callback):
-    """Draw figures of the test images at the end, with the best weights; photos stay in the run folder.
-
-    Attributes:
-        every_n_epochs: interval of figures of the validation images; 0 for none.
-    """
+    """Draw figures of the test images at the end, with the best weights; photos stay in the run folder."""
 
     def __init__(self, every_n_epochs: Natural) -> None:
         self.every_n_epochs = every_n_epochs

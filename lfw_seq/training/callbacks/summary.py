@@ -76,15 +76,12 @@ class Network(Callback):
     """Write the net's graph, and its features of the test images to the projector; photos stay in the run folder.
 
     Of a sweep's jobs with equal nets one writes the graph: torch.jit never frees a trace, 1.6 MB per job.
-
-    Attributes:
-        projected: maximum number of test images.
     """
 
     drawn: ClassVar[set[str]] = set()  # the nets whose graphs this process has written
 
     def __init__(self, projected: int) -> None:
-        self.projected = projected
+        self.projected = projected  # test images at most
 
     def on_test_end(self, trainer: Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Write both."""

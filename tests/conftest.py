@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from lfw_seq.cli import CONF, start
 from lfw_seq.sweeps import jobs
 from lfw_seq.train import train
 
-from .browser import Browser
+from .browser import CHROMIUM, Browser
 
 if TYPE_CHECKING:
     from lightning import Callback, Trainer
@@ -37,6 +38,7 @@ Trained = Callable[..., Path]
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 SMALL: tuple[str, ...] = ("data=synthetic", "data.num_images=140", "trainer=cpu", "trainer.max_epochs=2")
 SMALL += ("model.hidden_size=8", "callbacks=core")
+ANY_NET = tuple(word for word in SMALL if not word.startswith("model."))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,7 +94,17 @@ def run(trained: Trained) -> Path:
 
 
 @pytest.fixture
+def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that the module `of_a_stranger`, once imported, leaves."""
+    (tmp_path / "of_a_stranger.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\ndef build(): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "owned"
+
+
+@pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium here")
     started = Browser(tmp_path / "profile")
     yield started
     started.process.kill()
@@ -108,6 +120,19 @@ def command(*words: str, cwd: Path, module: str = "lfw_seq.train", **env: str) -
 def hear_ctrl_c() -> None:
     """For `preexec_fn`: Ctrl-C as from a terminal, as a shell starts what runs in its background with it ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def interrupted(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Train in a subprocess, and press Ctrl-C once there is a checkpoint."""
+    line, pipe = [sys.executable, "-m", "lfw_seq.train", *words], subprocess.PIPE
+    keys: dict[str, Any] = {"start_new_session": True, "preexec_fn": hear_ctrl_c}
+    process = subprocess.Popen(line, cwd=cwd, stdout=pipe, stderr=pipe, text=True, **keys)
+    while not list(cwd.rglob("checkpoints/last.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(line, process.returncode, out, err)
 
 
 def invoke(*words: str, monkeypatch: pytest.MonkeyPatch, module: str = "train") -> int:

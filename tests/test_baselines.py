@@ -44,9 +44,14 @@ def test_the_majority_is_the_majority(tmp_path: Path) -> None:
     assert metrics["predicted_classes"] == 1
     assert metrics["test/auroc"] == 0.5
     assert metrics["test/balanced_accuracy"] == pytest.approx(1 / 7)
+    most = metrics["majority_rate"]
+    assert metrics["test/macro_f1"] == pytest.approx(2 * most / (1 + most) / 7)
     assert result["model"]["parameters"] == 7
+    result["data"]["counts"]["test"] = [28]
+    metrics |= {"test/accuracy": 12 / 28, "majority_rate": 12 / 28}
     text = closing_table(result, "run")
-    assert "is a share, not skill" in text
+    assert "One person predicted for every image: 0.429 is a share, not skill" in text
+    assert "0.429  95 % Wilson interval 0.265 to 0.609" in text
     assert "epoch" not in text
 
 

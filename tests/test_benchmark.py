@@ -8,15 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lfw_seq.benchmarks.timing import (
-    Cost,
-    mean_cost,
-    run_command,
-    run_process,
-    run_round,
-    summarize,
-    unavailable,
-)
+from lfw_seq.benchmarks.timing import Cost, mean_cost, run_command, run_process, run_round, summarize, unavailable
 from lfw_seq.cli import UsageError
 from lfw_seq.models.recurrent import bf16_error
 

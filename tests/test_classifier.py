@@ -38,10 +38,9 @@ def test_hard_targets_give_the_same_loss_as_ids_and_one_hot() -> None:
     assert by_ids.item() == pytest.approx(by_vectors.item(), rel=1e-6)
     plain = classifier()
     plain.load_state_dict(model.state_dict())
-    assert plain.training_step((rows, ids), 0).item() == pytest.approx(
-        plain.training_step((rows, one_hot(ids, 3).float()), 0).item(), rel=1e-6
-    )
-    assert plain.training_step((rows, ids), 0).item() != pytest.approx(by_ids.item(), rel=1e-3)
+    unweighted = plain.training_step((rows, ids), 0).item()
+    assert plain.training_step((rows, one_hot(ids, 3).float()), 0).item() == pytest.approx(unweighted, rel=1e-6)
+    assert unweighted != pytest.approx(by_ids.item(), rel=1e-3)
 
 
 def test_metrics_agree_with_scikit_learn() -> None:
@@ -62,9 +61,8 @@ def test_metrics_agree_with_scikit_learn() -> None:
         assert values[name].item() == pytest.approx(value, abs=1e-6), name
     numbers = [value.item() for name, value in values.items() if name in expected]
     assert len(set(numbers)) == len(numbers), "one number under two names"
-    assert values["f1_per_person"].tolist() == pytest.approx(
-        sk.f1_score(truth, predicted, average=None).tolist(), abs=1e-6
-    )
+    alone = sk.f1_score(truth, predicted, average=None)
+    assert values["f1_per_person"].tolist() == pytest.approx(alone.tolist(), abs=1e-6)
 
 
 def test_a_person_without_an_image_leaves_the_auroc_alone() -> None:
@@ -75,12 +73,3 @@ def test_a_person_without_an_image_leaves_the_auroc_alone() -> None:
     assert auroc.item() == pytest.approx(np.mean(areas), abs=1e-6)
     one = classification_metrics(4)(torch.from_numpy(probabilities), torch.zeros(60, dtype=torch.int64))["auroc"]
     assert one.isnan()
-
-
-def test_always_bush_gets_the_majority_rate_and_poor_macro_averages() -> None:
-    truth = torch.repeat_interleave(torch.arange(7), torch.tensor([106, 47, 29, 24, 22, 16, 14]))
-    values = classification_metrics(7)(one_hot(torch.zeros(258, dtype=torch.int64), 7).float(), truth)
-    assert values["accuracy"].item() == pytest.approx(106 / 258)
-    assert values["balanced_accuracy"].item() == pytest.approx(1 / 7)
-    assert values["macro_f1"].item() == pytest.approx(2 * 106 / (258 + 106) / 7)
-    assert values["auroc"].item() == 0.5

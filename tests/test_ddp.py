@@ -1,11 +1,8 @@
 """`trainer=ddp`: several processes that Lightning starts give one run, and one run folder."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +10,11 @@ import pytest
 import torch
 
 from .conftest import command, table
-from .test_sweeps import outcome
+from .test_sweeps import killed_at, outcome
 
 # batches of 16 and 140 images: 100 train (seven batches, the last of 4), 12 validate, 28 test
 RUN = ("data=synthetic", "data.num_images=140", "data.batch_size=16", "model.hidden_size=8", "trainer.max_epochs=6")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "callbacks=core", "logger=none")
-
-
-def epochs(run: Path) -> int:
-    try:
-        return len((run / "metrics.csv").read_text().splitlines()) - 1
-    except FileNotFoundError:
-        return 0
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +41,7 @@ def test_two_processes_are_one_run(two: tuple[Path, Any]) -> None:
 
 @pytest.mark.slow
 def test_a_kill_does_not_change_a_run_of_two_processes(two: tuple[Path, Any], tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "lfw_seq.train", *RUN, *TWO, "hydra.run.dir=killed"]
-    process = subprocess.Popen(line, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
-    while process.poll() is None and epochs(tmp_path / "killed") < 2:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert killed_at(2, *RUN, *TWO, "hydra.run.dir=killed", cwd=tmp_path)
     assert not (tmp_path / "killed" / "result.json").exists()
     again = command(*RUN, *TWO, "hydra.run.dir=killed", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

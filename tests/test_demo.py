@@ -20,7 +20,7 @@ from lfw_seq.demo import demo, draw_photo
 from lfw_seq.evaluation.reading import Reading, draw, read
 from lfw_seq.runs.checkpoint import TrainedRun, load_run
 
-from .browser import CHROMIUM, Browser
+from .browser import Browser
 from .conftest import composed, hear_ctrl_c
 
 
@@ -41,9 +41,8 @@ def test_after_each_row_the_probabilities_are_those_of_the_rows_read(run: Path, 
     assert reading.face.shape == (50, 37, 3)
     assert reading.saliency.shape == reading.row.shape == (50, 37)
     assert (reading.row == np.arange(50)[:, None]).all()
-    assert {name: means.shape for name, means in reading.gates.items()} == dict.fromkeys(
-        ("forget", "input", "output"), (2, 50)
-    )
+    shapes = dict.fromkeys(("forget", "input", "output"), (2, 50))
+    assert {name: means.shape for name, means in reading.gates.items()} == shapes
     (alone,), (before, after) = (draw([reading], rows, 50) for rows in ([25], [10, 25]))
     assert np.array_equal(after, alone)  # nothing of a picture is left in the next
     assert not np.array_equal(before, after)
@@ -77,7 +76,6 @@ slider.dispatchEvent(new Event('pointerup', {bubbles: true})); return true })()"
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("gradio") is None, reason="no gradio here")
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_on_the_page_names_change_as_rows_are_read(run: Path, tmp_path: Path, browser: Browser) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

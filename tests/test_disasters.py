@@ -1,17 +1,14 @@
 """What the machine does to a sweep: a full disk, a folder that cannot be written, Ctrl-C."""
 
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from .conftest import SMALL, hear_ctrl_c, save_face
+from .conftest import SMALL, interrupted, save_face
 
 SWEEP = ("-m", *SMALL, "seed=0,1,2", "hydra.sweep.dir=sweep")
 
@@ -95,29 +92,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert said == [f"error: {where} (Read-only file system); expected another place", "status 2"]
 
 
-def wait_for_epochs(sweep: Path, process: subprocess.Popen[str]) -> Path:
-    """The first job's folder that has seen an epoch."""
-    while process.poll() is None:
-        if found := next(sweep.glob("*/checkpoints/last.ckpt"), None):
-            return found.parent.parent
-        time.sleep(0.01)
-    pytest.fail("the sweep ended before its first epoch")
-
-
-def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
-    line = [sys.executable, "-m", "lfw_seq.train", *SWEEP, "trainer.max_epochs=30", *words]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        line, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=hear_ctrl_c
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_ctrl_c_ends_in_one_line(tmp_path: Path, launcher: str) -> None:
-    sweep = start(f"hydra/launcher={launcher}", cwd=tmp_path)
-    wait_for_epochs(tmp_path / "sweep", sweep)
-    os.killpg(sweep.pid, signal.SIGINT)
-    said = sweep.communicate(timeout=60)[1]
-    assert re.fullmatch(r"Interrupted\. Resume with: python -m lfw_seq\.train -m [^\n]+\n", said), said
-    assert sweep.returncode == 130
+    done = interrupted(*SWEEP, "trainer.max_epochs=30", f"hydra/launcher={launcher}", cwd=tmp_path)
+    assert re.fullmatch(r"Interrupted\. Resume with: python -m lfw_seq\.train -m [^\n]+\n", done.stderr), done.stderr
+    assert done.returncode == 130

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock, call
 
@@ -17,7 +16,7 @@ from lfw_seq.data import images
 from lfw_seq.data.faces import Faces, by_count, check_memory, check_pixels
 from lfw_seq.data.folder import Folder, cached
 from lfw_seq.data.images import person_files, read_image
-from lfw_seq.data.synthetic import LFW_COUNTS, Synthetic, image_counts
+from lfw_seq.data.synthetic import Synthetic, image_counts
 
 from .conftest import save_face
 
@@ -42,14 +41,13 @@ def test_people_are_ordered_by_count_and_ties_by_name() -> None:
 def test_pixels_that_are_no_photos_are_refused(pixels: list[float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_pixels(np.array([[pixels]], dtype=np.float32))
+    check_pixels(np.array([[[0, 1]]], dtype=np.float32))
 
 
 def test_images_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lfw_seq.data.faces.os.sysconf", {"SC_PHYS_PAGES": 2**18, "SC_PAGE_SIZE": 2**12}.get)
     check_memory("data.num_images=40000", 40_000, 50, 37)
-    with pytest.raises(
-        UsageError, match=r"^data\.num_images=9000000: 9,000,000 images of 50 x 37 .* 186\.1 GiB .* 1\.0;"
-    ):
+    with pytest.raises(UsageError, match=r"^data\.num_images=9000000: 9,000,000 images .* 186\.1 GiB .* 1\.0;"):
         Synthetic(num_people=7, num_images=9_000_000, height=50, width=37, seed=0)
 
 
@@ -59,17 +57,6 @@ def test_images_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.Monk
 )
 def test_drawn_faces_are_those_of_all_recorded_runs(source: Synthetic, fingerprint: str) -> None:
     assert source.load().fingerprint == fingerprint
-
-
-def test_drawn_faces_have_lfws_counts_and_differ_by_seed() -> None:
-    source = Synthetic(num_people=7, num_images=None, height=50, width=37, seed=0)
-    faces, other = source.load(), replace(source, seed=1).load()
-    assert (faces.images.shape, faces.images.dtype.name) == ((1288, 50, 37), "float32")
-    assert np.bincount(faces.labels).tolist() == list(LFW_COUNTS)
-    assert faces.fingerprint != other.fingerprint
-    check_pixels(faces.images)
-    check_pixels(np.array([[[0, 1]]], dtype=np.float32))
-    assert faces.images.std(axis=0).min() > 0.02  # every pixel differs between faces
 
 
 def test_drawn_people_differ_more_than_their_own_images() -> None:

@@ -40,9 +40,10 @@ def source(home: Path | None, cache: Path) -> LFW:
     )
 
 
-def draw_lfw(home: Path) -> list[Path]:
-    """Write three pictures of Ann Lee, two of Bo and one of Cy."""
-    names = [f"{person}/{person}_{n:04d}.jpg" for person, k in (("Ann_Lee", 3), ("Bo", 2), ("Cy", 1)) for n in range(k)]
+def draw_lfw(home: Path, *counts: int) -> list[Path]:
+    """Write so many pictures of Ann Lee, Bo, Cy, Di and Ed."""
+    people = zip(("Ann_Lee", "Bo", "Cy", "Di", "Ed"), counts, strict=False)
+    names = [f"{person}/{person}_{n:04d}.jpg" for person, count in people for n in range(count)]
     photos = [home / "lfw_home" / "lfw_funneled" / name for name in names]
     for tone, path in enumerate(photos):
         save_face(path, tone + 1)
@@ -67,7 +68,7 @@ def tree(root: Path) -> list[tuple[str, int]]:
 
 
 def test_faces_keep_their_files_and_the_data_folder_stays_as_it_was(tmp_path: Path) -> None:
-    draw_lfw(tmp_path / "home")
+    draw_lfw(tmp_path / "home", 3, 2, 1)
     root = tmp_path / "home" / "lfw_home" / "lfw_funneled"
     (root / "Bo" / ".DS_Store").write_text("x")
     before = tree(tmp_path / "home")
@@ -80,7 +81,7 @@ def test_faces_keep_their_files_and_the_data_folder_stays_as_it_was(tmp_path: Pa
 
 
 def test_every_parameter_acts(tmp_path: Path) -> None:
-    photos, lfw = draw_lfw(tmp_path), source(tmp_path, tmp_path / "cache")
+    photos, lfw = draw_lfw(tmp_path, 3, 2, 1), source(tmp_path, tmp_path / "cache")
     assert replace(lfw, resize=0.5).load().images.shape == (5, 62, 47)
     assert replace(lfw, resize=None, color=True).load().images.shape == (5, 125, 94, 3)
     assert replace(lfw, min_faces_per_person=3).load().names == ("Ann Lee",)
@@ -98,7 +99,7 @@ def test_every_parameter_acts(tmp_path: Path) -> None:
 
 
 def test_the_data_home_is_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_lfw(tmp_path / "home" / "scikit_learn_data")
+    draw_lfw(tmp_path / "home" / "scikit_learn_data", 3, 2)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "elsewhere"))
     assert len(source(None, tmp_path / "cache").load().files) == 5
@@ -111,7 +112,7 @@ def test_the_data_home_is_searched_in_order(tmp_path: Path, monkeypatch: pytest.
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small archive at the URL of LFW."""
-    draw_lfw(tmp_path / "made")
+    draw_lfw(tmp_path / "made", 3, 2)
     path = tmp_path / "lfw-funneled.tgz"
     with tarfile.open(path, "w:gz") as tar:
         tar.add(tmp_path / "made" / "lfw_home" / "lfw_funneled", "lfw_funneled")

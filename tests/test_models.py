@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lfw_seq.models.encoded import TwoReaders
 from lfw_seq.models.encoders import Reorder, ResidualStack, RowConvolution, RowWindows, WindowConvolution
-from lfw_seq.models.mlp import MLP
 from lfw_seq.models.recurrent import CELLS, LSTM, Pooling, RecurrentReader, bf16_error
 from lfw_seq.models.reference import Gates, ReferenceLSTM, read_cell, update_cell
 
@@ -117,12 +116,6 @@ def test_keras_initialisation() -> None:
     assert net.head.bias.abs().max() == 0
 
 
-def test_mlp() -> None:
-    net = MLP(**SHAPE, hidden_size=64, num_layers=2, dropout=0.1, init="keras")
-    assert net(torch.rand(3, 50, 37)).shape == (3, 7)
-    assert parameters(net) == (50 * 37 + 1) * 64 + 65 * 64 + 65 * 7
-
-
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), features=st.integers(1, 12), hidden=st.integers(1, 12), steps=st.integers(1, 20))
 def test_the_equations_agree_with_torch(seed: int, features: int, hidden: int, steps: int) -> None:
@@ -165,6 +158,7 @@ D, L = 256, 2 * 4 * 128  # both directions of 128: states, and gates
 HEAD = D + 1 + 7 * (D + 1)  # attention and the linear layer
 COUNTS = {
     "lstm": 218_503,
+    "mlp": (50 * 37 + 1) * 128 + 129 * 128 + 129 * 7,
     "windows": L * (5 * 37 + 128 + 2) + L * (D + 128 + 2) + HEAD,
     "row_conv": 16 * 5 + 2 * 16 + 32 * 16 * 5 + 2 * 32 + L * (32 * 10 + 128 + 2) + L * (D + 128 + 2) + HEAD,
     "window_conv": 32 * 25 + 2 * 32 + L * (32 * 19 + 128 + 2) + L * (D + 128 + 2) + HEAD,

@@ -284,9 +284,8 @@ def test_a_real_sweep_ends_with_its_report(tmp_path: Path, shell: Shell) -> None
     assert made.decided == {"model.hidden_size": []}
     assert list(made.table["splits"]) == [3, 3]
     assert made.runs["test_share"][0] == pytest.approx(28 / 112)
-    assert (
-        'alt="train/loss: hidden_size=4, hidden_size=8.' in (tmp_path / "sweep" / "report" / "report.html").read_text()
-    )
+    page = (tmp_path / "sweep" / "report" / "report.html").read_text()
+    assert 'alt="train/loss: hidden_size=4, hidden_size=8.' in page
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from lfw_seq.runs.checkpoint import load_run
 from lfw_seq.runs.record import read_predictions
 from lfw_seq.train import train
 
-from .conftest import SMALL, Compose
+from .conftest import ANY_NET, Compose
 
 ROOT = Path(lfw_seq.__file__).parent
 # From the bottom to the top: a package imports those before it. Above them stand the commands, and what times these.
@@ -97,7 +97,7 @@ class Elsewhere(nn.Module):
 
 def test_a_net_that_could_not_be_loaded_again_is_not_trained(config: Compose, tmp_path: Path) -> None:
     (tmp_path / "net.yaml").write_text(f"_target_: {__name__}.Elsewhere\n")
-    cfg = config(*[word for word in SMALL if not word.startswith("model.")])
+    cfg = config(*ANY_NET)
     cfg.model = OmegaConf.load(tmp_path / "net.yaml")
     with pytest.raises(UsageError, match=r"Elsewhere.*: a net is a class in lfw_seq/models, its arguments annotated"):
         train(cfg)
@@ -107,8 +107,7 @@ def test_a_net_that_could_not_be_loaded_again_is_not_trained(config: Compose, tm
 def test_every_choice_trains_and_comes_back_with_equal_predictions(
     config: Compose, tmp_path: Path, choice: str
 ) -> None:
-    small = [word for word in SMALL if not word.startswith("model.")]
-    cfg = config(choice, *small, "data.num_images=105", "trainer.max_epochs=1")
+    cfg = config(choice, *ANY_NET, "data.num_images=105", "trainer.max_epochs=1")
     result = train(cfg)
     assert result["epochs"] == 1
     group, _, name = choice.partition("=")

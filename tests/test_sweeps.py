@@ -63,18 +63,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return outcomes(folder / "sweep")
 
 
-def epochs_seen(sweep: Path) -> int:
-    """Rows of all metrics.csv so far."""
-    return sum(len(path.read_text().splitlines()) - 1 for path in sweep.glob("*/metrics.csv"))
+def killed_at(more: int, *words: str, cwd: Path, pause: float = 0) -> bool:
+    """Start a training, kill its process group after some more epochs; whether it was still running then."""
 
+    def epochs() -> int:
+        return sum(len(path.read_text().splitlines()) - 1 for path in cwd.rglob("metrics.csv"))
 
-def kill_somewhere(folder: Path, chance: random.Random) -> bool:
-    """Start the sweep, kill its process group after some more epochs; whether it was still running then."""
-    wanted, pause = epochs_seen(folder / "sweep") + chance.randint(4, 14), chance.uniform(0, 0.15)
-    with (folder / "printed").open("a") as printed:
-        line = [sys.executable, "-m", "lfw_seq.train", *SWEEP]
-        process = subprocess.Popen(line, cwd=folder, start_new_session=True, stdout=printed)
-    while process.poll() is None and epochs_seen(folder / "sweep") < wanted:
+    wanted = epochs() + more
+    with (cwd / "printed").open("a") as printed:
+        line = [sys.executable, "-m", "lfw_seq.train", *words]
+        process = subprocess.Popen(line, cwd=cwd, start_new_session=True, stdout=printed)
+    while process.poll() is None and epochs() < wanted:
         time.sleep(0.01)
     time.sleep(pause)
     alive = process.poll() is None
@@ -91,7 +90,7 @@ def test_a_sweep_killed_again_and_again_ends_as_one_never_disturbed(
     chance = random.Random(20)
     finished: dict[Path, int] = {}
     kills = 0
-    while kill_somewhere(tmp_path, chance):
+    while killed_at(chance.randint(4, 14), *SWEEP, cwd=tmp_path, pause=chance.uniform(0, 0.15)):
         kills += 1
         now = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/result.json")}
         assert finished.items() <= now.items()  # nothing runs twice to the end
@@ -123,7 +122,7 @@ def killed_after(stop: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("more", [(), ("experiment=recipe", "data.val_from=train", "callbacks.best.monitor=val/loss")])
-def test_a_run_stopped_after_any_epoch_ends_the_same(
+def test_a_run_stopped_after_any_epoch_ends_the_same_in_a_folder_that_moved_too(
     config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
     stopping = () if more else ("callbacks.early_stopping.patience=2", "optimizer.lr=0.05")
@@ -140,6 +139,7 @@ def test_a_run_stopped_after_any_epoch_ends_the_same(
         with pytest.raises(Killed):
             train(config(*options, f"run_dir={folder}"))
         monkeypatch.setattr(CheckpointFiles, "save_checkpoint", saved)
+        folder = folder.rename(tmp_path / f"moved{stop}") if stop % 2 else folder
         train(config(*options, f"run_dir={folder}"))
         assert outcome(folder) == whole, stop
 

@@ -135,7 +135,8 @@ def measure(model: Pipeline, pixels: Any, people: Any, stage: str) -> tuple[dict
         probabilities = (scores if scores.ndim == 2 else torch.stack([-scores, scores], dim=1)).softmax(dim=1)
     truth = torch.from_numpy(people)
     values = classification_metrics(probabilities.shape[1])(probabilities, truth)
-    loss = -probabilities[torch.arange(len(truth)), truth].log().mean()
+    tiny = torch.finfo(torch.float32).tiny  # a nearest neighbour gives a wrong person probability 1
+    loss = 0 - probabilities[torch.arange(len(truth)), truth].clamp(min=tiny).log().mean()
     return {f"{stage}/{name}": value for name, value in {"loss": loss, **values}.items()}, probabilities
 
 

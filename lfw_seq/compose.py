@@ -19,7 +19,8 @@ from lfw_seq import CONF
 
 # Keys whose value is a path, which may have spaces, commas, brackets or letters that Hydra's grammar does not allow.
 PATHS = {"run", "against", "sweep", "faces", "images", "image", "out", "data.root", "data.data_home", "ckpt_path"}
-PATHS |= {"hydra.run.dir", "hydra.sweep.dir"}
+WRITTEN = {"out", "hydra.run.dir", "hydra.sweep.dir"}  # never swept
+PATHS |= WRITTEN
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 # Hydra's flags and their valid values; for a wrong one Hydra itself prints its usage, in many lines.
@@ -73,7 +74,7 @@ def quoted(override: str) -> str:
         path = str(Path(path).expanduser())
     if key.startswith("hydra."):  # a launcher's workers may have another working directory
         path = str(Path(path).absolute())
-    if not path_exists(path) and ("," in path or path[0] == "["):
+    if key not in WRITTEN and not path_exists(path) and ("," in path or path[0] == "["):
         return override
     return "{}='{}'".format(key, path.replace("'", r"\'"))
 

@@ -84,6 +84,8 @@ def is_reproduced(predictions: Predictions) -> bool | None:
     now = json.loads(json.dumps(predictions.metrics))
     with cli.configuring(str(predictions.folder / RESULT)):
         before = dict(predictions.result["metrics"])
+    if "test/loss" not in before:  # test=false
+        return None
     differing = [name for name, value in now.items() if name in before and before[name] != value and value == value]
     for name in differing:
         log.warning("%s is %s here, %r in the run's result.json", name, now[name], before[name])

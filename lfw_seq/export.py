@@ -30,7 +30,8 @@ def main(cfg: DictConfig) -> None:
     made = cli.run(export, cfg)
     print(
         f"{made['file']}: rows {made['input']} in [0, 1] to probabilities; on {made['checked']:,} "
-        f"{made['checked_on']} the same predictions as the run, and probabilities within {made['difference']:.1e}"
+        f"{made['checked_on']} the same predictions as the run's net in float32, and probabilities within "
+        f"{made['difference']:.1e}"
     )
 
 

@@ -69,6 +69,7 @@ def test_nearest_is_the_nearest_of_train_and_validation(tmp_path: Path) -> None:
     assert list(answers.values()) == [faces.names[person] for person in expected]
     assert result["metrics"]["test/accuracy"] == pytest.approx(accuracy_score(faces.labels[tested], expected))
     assert result["model"]["parameters"] == len(known) * 25 * 18
+    assert 0 < result["metrics"]["test/loss"] < 88  # some probabilities are 0
 
 
 def test_logistic_regression_without_refit_has_seen_the_training_images_only(tmp_path: Path) -> None:

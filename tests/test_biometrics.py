@@ -105,6 +105,7 @@ def test_open_set_by_hand() -> None:
     rates = {threshold: rate for threshold, *rate in np.stack(curve, axis=1).tolist()}
     assert rates[0.8] == exact([0.3, 0.5])  # FPIR and FNIR
     assert rates[0.3] == exact([1, 0.25])
+    assert curve.fnmr.min() == exact(0.25)  # at any threshold
 
 
 def test_losses_agree_with_scikit_learn(probabilities: bio.Floats, truth: bio.Ids) -> None:

@@ -28,10 +28,11 @@ def test_the_labs_losses(p: float, loss: float) -> None:
     assert round(cross_entropy(logits, torch.tensor([0])).item(), 2) == loss
 
 
-def test_hard_targets_give_the_same_loss_as_ids_and_one_hot() -> None:
+@pytest.mark.parametrize("weights", [[1.0, 2.0, 0.5], [1, 2, 1]])
+def test_hard_targets_give_the_same_loss_as_ids_and_one_hot(weights: list[float]) -> None:
     torch.manual_seed(0)
     rows, ids = torch.rand(8, 2, 3), torch.arange(8) % 3
-    model = classifier(label_smoothing=0.1, class_weights=[1.0, 2.0, 0.5])
+    model = classifier(label_smoothing=0.1, class_weights=weights)
     by_ids = model.training_step((rows, ids), 0)
     # torch divides by the summed weights of ids, but by the count of rows of soft targets
     by_vectors = model.training_step((rows, one_hot(ids, 3).float()), 0) * 8 / model.weight[ids].sum()  # type: ignore[index]

@@ -20,6 +20,12 @@ from .conftest import SMALL, Shell, imported, interrupted
 DRAWN = ("data=synthetic", "data.num_images=140")
 
 
+def test_new_places_may_have_commas() -> None:
+    assert quoted("out=a,b=1.csv") == "out='a,b=1.csv'"
+    assert quoted("hydra.run.dir=/a,b") == "hydra.run.dir='/a,b'"
+    assert quoted("run=no/such,x") == "run=no/such,x"  # a sweep
+
+
 def test_only_folders_of_the_run_are_removed(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     for folder in ("a/b/c/d", "a/b", "x/y"):

@@ -64,6 +64,12 @@ def test_each_image_is_tested_once_over_the_folds(num_folds: int) -> None:
     assert np.array_equal(np.sort(np.concatenate(tests)), np.arange(len(LABELS)))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_person_with_fewer_photos_than_folds_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    split(fold=0, num_folds=5, val_from="none").cut(np.repeat([0, 1], [20, 3]), ("a", "b"))
+    assert caplog.messages == ["data.num_folds=5: 'b' has 3 photos, so some folds test none of them"]
+
+
 def test_without_validation_all_but_the_test_images_train() -> None:
     train, val, test = split(val_from="none").cut(LABELS, NAMES)
     leak = split(val_from="test").cut(LABELS, NAMES)
@@ -92,6 +98,9 @@ def test_images_that_cannot_be_split_are_named() -> None:
         key, value = list(changes.items())[-1]
         with pytest.raises(UsageError, match=rf"data\.{key}={value} .* do not fit 12 images"):
             split(**changes).cut(np.repeat(np.arange(4), 3), tuple("abcd"))
+    many = np.repeat(np.arange(40), 10)
+    with pytest.raises(UsageError, match=r"40 people: data\.val_size: The number of images held out = 32 should be"):
+        split().cut(many, tuple(map(str, many[::10])))
     few = {"test_size": 0.4, "val_from": "test", "train_size": 0.1, "split_seed": 97}
     with pytest.raises(UsageError, match=r"data\.train_size=0.1 do not fit 128 .*: none of 'e' would be trained on"):
         split(**few).cut(np.repeat(np.arange(5), [33, 31, 30, 29, 5]), tuple("abcde"))

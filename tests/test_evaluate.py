@@ -21,6 +21,7 @@ from lfw_seq.data.faces import Faces
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.evaluate import evaluate, is_reproduced
 from lfw_seq.evaluation import sections, text
+from lfw_seq.evaluation.metrics import stage_metrics
 from lfw_seq.evaluation.predictions import FACES, OTHER, OWN, Predictions, collect
 from lfw_seq.evaluation.scorecard import halves, scorecard
 from lfw_seq.evaluation.strangers import STATE, OpenSetScores, PeopleStates, last_states, people_states
@@ -105,7 +106,7 @@ def test_the_training_runs_metrics_come_out_to_the_last_digit(
     assert (out / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
     assert {path.name for path in out.iterdir()} == FILES
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in out.glob("*.png"))
-    assert "  No strangers among these images: the open set is not measured." in result["lines"]
+    assert "  Fewer than two strangers among these images: the open set is not measured." in result["lines"]
     assert "accuracy" in result["lines"][1]
     assert "majority rate" in result["lines"][2]
 
@@ -157,11 +158,19 @@ def test_numbers_agree_with_scikit_learn(run: Path, evaluated: tuple[dict[str, A
 def test_a_person_without_an_image_has_no_recall_and_no_auc() -> None:
     card = scorecard(drawn([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3]], [0, 1, 0]))
     missing = card["people"][2]
-    assert (missing["support"], missing["precision"]) == (0, 0.0)
-    assert np.isnan([missing["recall"], missing["f1"], missing["auc"]]).all()
+    assert missing["support"] == missing["predicted"] == 0
+    assert np.isnan([missing["precision"], missing["recall"], missing["f1"], missing["auc"]]).all()
     assert card["macro"]["recall"] == pytest.approx(0.75)
     assert card["macro"]["auc"] == pytest.approx((0.5 + 1) / 2)  # P0: .7 and .2 against .3; P1: .6 against .2 and .5
     assert card["balanced_accuracy"]["value"] == pytest.approx(0.75)
+    scores, truth = np.array([[0.1, 0.1, 0.8]] + [[0.8, 0.1, 0.1]] * 2 + [[0.1, 0.8, 0.1]] * 3), [0] * 3 + [1] * 3
+    card = scorecard(drawn(scores.tolist(), truth))  # one is predicted
+    measured = stage_metrics("test", torch.from_numpy(np.log(scores)), torch.tensor(truth), "abc")
+    assert card["people"][2]["f1"] == card["people"][2]["precision"] == 0
+    for value, name in ((card["macro"]["f1"], "macro_f1"), (card["macro"]["precision"], "macro_precision")):
+        assert value == pytest.approx(measured[f"test/{name}"])
+    assert card["balanced_accuracy"]["value"] == pytest.approx(measured["test/balanced_accuracy"])
+    assert card["balanced_accuracy"]["value"] == pytest.approx(sk.balanced_accuracy_score(truth, scores.argmax(axis=1)))
 
 
 def test_a_model_that_predicts_one_person_is_called_that() -> None:
@@ -261,12 +270,20 @@ def test_another_split_or_source_is_named(asked: Ask, copy: Path) -> None:
     assert result["reproduced"] is None
     assert re.search(r"\d+ of these 28 images were used in training, by file name: .* too good", result["notes"][0])
     assert [path.name for path in copy.glob("evaluation*")] == [OTHER]
+    assert result["calibration"]["temperature"] is None  # its validation images may have been trained on
     other = evaluate(asked("data=synthetic", "data.seed=5", "data.num_images=140"))
     assert "seed 5" in other["source"]
     with pytest.raises(UsageError, match=r"data\.root: the run's source has no such key"):
         evaluate(asked("data.root=x"))
     with pytest.raises(UsageError, match=r"data: Person 1, .*; expected the run's Person 1"):
         evaluate(asked("data=synthetic", "data.num_people=3", "data.num_images=140"))
+
+
+def test_a_run_that_was_never_tested_is_not_reproduced(config: Compose, asked: Ask, tmp_path: Path) -> None:
+    train(config(*SMALL, "trainer.max_epochs=1", "test=false", "data.fold=2"))
+    result = evaluate(asked(of=tmp_path / "run"))
+    assert result["reproduced"] is None
+    assert "seed=0 split_seed=42 data.fold=2" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_photos_that_changed_since_the_training_are_named(
@@ -294,8 +311,15 @@ def test_two_runs_compared(run: Path, trained: Trained, asked: Ask, tmp_path: Pa
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<img ") == len(PICTURES) + 3  # both confusions, both curves of each person, one learning curve
     assert f"against {pair['accuracy'][1]['value']:.3f} [" in page  # both with their interval
+    elsewhere, drawn_anew = trained("split_seed=7"), trained("data.seed=1")
     with pytest.raises(UsageError, match="tested on other images"):
-        evaluate(asked(f"against={trained('split_seed=7')}"))
+        evaluate(asked(f"against={elsewhere}"))
+    (own, other) = (
+        evaluate(asked(f"against={to}", *words))["lines"]
+        for to, words in ((drawn_anew, ()), (elsewhere, ("split_seed=42",)))
+    )
+    assert "  Images of these runs are compared by file name: synthetic faces (seed 0), 28 test images and" in own[-3]
+    assert any(re.match(r"  the other run: \d+ of these 28 images were used in training", line) for line in other)
 
 
 def test_a_run_without_a_checkpoint_has_its_predictions(

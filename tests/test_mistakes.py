@@ -135,6 +135,7 @@ train                         | --config-name=nothing -> config 'nothing' | --co
 sweep seed=0,1                | hydra.sweeper.seed=abc -> no such key | hydra.sweeper.params=5 -> hydra.sweeper.params=5: Cannot
 sweep seed=0,1                | hydra.sweeper.max_batch_size=abc -> max_batch_size=abc: .* could not be converted to Integer
 sweep seed=0,1                | +nothing.at.all=1 -> nothing: no such key | hydra/sweeper=optuna -> expected one of basic
+sweep                         | schedule=cosine,null -> schedule=cosine,null: expected one of its choices
 sweep seed=0,1                | hydra.sweep.dir=file | hydra.sweep.dir=/proc/x | hydra.sweep.dir=null -> sweep.dir=null:
 sweep seed=0,1                | hydra.sweep.subdir=/dev/null/x -> /dev/null/x: Not a directory | hydra/sweeper=no -> no such choice
 sweep seed=0,1                | trainer=cpu,ddp -> trainer=cpu,ddp: a run of several processes cannot be a job of a multirun; leave -m out

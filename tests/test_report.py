@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,11 @@ def test_configurations_differ_by_more_than_seeds_paths_and_devices(tmp_path: Pa
     assert compared(tmp_path / "high", metric="val/loss").table["low"][0] < 0
 
 
+def test_keys_that_happen_to_equal_the_seed_are_settings(tmp_path: Path) -> None:
+    made = sweep(tmp_path, *((size / 10, {"seed": size, "model__num_layers": size}) for size in (1, 2)))
+    assert labels(made) == ["num_layers=1", "num_layers=2"]
+
+
 def test_values_keep_their_digits_their_dot_and_their_order(tmp_path: Path) -> None:
     values = [".5", "./5", "../5", "0.12345678901", 1e-7, 10, 9, None, True]
     made = sweep(tmp_path, *((0.5, {"model__pooling": value}) for value in values))
@@ -117,6 +123,8 @@ def test_the_best_is_chosen_by_validation_never_by_test(tmp_path: Path) -> None:
     told = {"monitor": "val/accuracy", "monitor_mode": "max"}
     made = sweep(tmp_path / "b", (0.5, {**told, "model__cell": "e"}), (0.9, {**told, "model__cell": "f"}))
     assert (made.mode, made.label(made.ranked[0])) == ("max", "cell=f")
+    write_run(tmp_path / "c", 0.5, **{"metrics/val/f1_per_person": {"Karl Kloss": 0.5}})
+    assert compared(tmp_path / "c", monitor="val/f1_per_person/Karl Kloss").mode == "max"
 
 
 def test_runs_that_watched_different_metrics_are_ranked_only_on_request(tmp_path: Path) -> None:
@@ -148,6 +156,16 @@ def test_pairs_are_tested_on_the_splits_both_ran_on(tmp_path: Path) -> None:
     assert list(made.table.loc[0, ["corrected_low", "corrected_high"]]) == pytest.approx([0.74 - half, 0.74 + half])
     assert "rely on the corrected ones (Nadeau and Bengio)" in (text := write_report([tmp_path], ACCURACY))
     assert re.search(r"model=lstm +model=svm +3 +0\.040", text)
+
+
+def test_without_validation_all_pairs_are_tested(tmp_path: Path) -> None:
+    for size, split in product(range(1, 17), range(2)):
+        keys = {"model__hidden_size": size, "split_seed": split, "monitor": "step"}
+        write_run(tmp_path / f"{size}-{split}", 0.5 + size / 100 + split * size / 1000, **keys)
+    made = compared(tmp_path)
+    assert made.ranked == []
+    assert len(made.pairs) == 16 * 15 / 2
+    assert "none has a score" not in " ".join(sentences(made))
 
 
 def test_a_choice_stands_for_the_keys_it_brings(tmp_path: Path) -> None:
@@ -254,6 +272,17 @@ def test_figures_follow_the_sweep(tmp_path: Path) -> None:
         page = (tmp_path / place / "report" / "report.html").read_text()
         assert page.count("data:image/png;base64,") == count
     assert page.count('alt="train/loss') == 0
+
+
+@pytest.mark.filterwarnings("error")  # of a layout without room for its axes
+def test_many_keys_leave_room_for_the_curves(tmp_path: Path) -> None:
+    keys = [f"model__a_rather_long_name_of_a_key_{number}" for number in range(12)]
+    for value in range(2):
+        folder = write_run(
+            tmp_path / str(value), 0.5, **{key: key * (value + number % 2) for number, key in enumerate(keys)}
+        )
+        (folder / "metrics.csv").write_text("epoch,train/loss,val/loss\n1,2.0,1.9\n2,1.5,1.7\n")
+    write_report([tmp_path], ACCURACY)
 
 
 @pytest.mark.filterwarnings("error")  # as of glyphs that the font lacks

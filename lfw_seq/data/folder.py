@@ -76,7 +76,7 @@ class Folder:
                 decoded.append(name)
             except UsageError as error:
                 if not self.skip_unreadable:
-                    raise
+                    raise UsageError(f"{error}, or skip it with data.skip_unreadable=true") from error
                 log.warning("Skipping %s", str(error).rpartition(";")[0])
         if not decoded:
             raise UsageError(f"data.root={self.root}: none of its {len(files)} images can be read")

@@ -79,10 +79,7 @@ def read_image(path: Path, crop: Sequence[float] | None, height: int, width: int
         else:
             image = image.convert("RGB")
     except Exception as error:  # a damaged file can raise anything
-        raise UsageError(
-            f"{path}: not a readable JPEG, PNG or WebP image ({error}); repair or remove it, or skip it with "
-            "data.skip_unreadable=true"
-        ) from error
+        raise UsageError(f"{path}: not a readable JPEG, PNG or WebP image ({error}); repair or remove it") from error
     face = image.crop(_box(image.width, image.height, crop, height / width)).resize((width, height))
     pixels = np.asarray(face, dtype=np.float32) / np.float32(255)
     if pixels.ndim == 2:

@@ -99,7 +99,8 @@ class Standardize(nn.Module):
         """(B, T, F) -> (B, T, F)."""
         if self.mode == "image":
             deviation, mean = torch.std_mean(rows, dim=(1, 2), correction=0, keepdim=True)  # (B, 1, 1)
-            return (rows - mean) / deviation.clamp(min=LEAST)
+            standardized = (rows - mean) / deviation.clamp(min=LEAST)
+            return standardized.where(deviation > LEAST, 0.0)  # a mean that is rounded otherwise would be divided too
         if self.mode == "pixel":
             return (rows - self.mean) / self.deviation
         return rows

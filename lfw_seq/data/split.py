@@ -1,5 +1,7 @@
 """Split of images into training, validation and test sets."""
 
+import logging
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -9,6 +11,8 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from lfw_seq.cli import UsageError
 from lfw_seq.parts import Bounds, Natural, Part, Seed, check_value
+
+log = logging.getLogger(__name__)
 
 Indices = NDArray[np.int64]
 
@@ -38,21 +42,27 @@ class Split:
         """
         if len(names) < 2:
             raise UsageError(f"only {names[0]!r} is in the data: expected two people or more")
-        for name, count in zip(names, np.bincount(labels), strict=True):
+        counts = np.bincount(labels)
+        if self.fold is not None and counts.min() < self.num_folds:
+            few = f"{names[counts.argmin()]!r} has {counts.min()} photos, so some folds test none of them"
+            log.warning("data.num_folds=%s: %s", self.num_folds, few)
+        for name, count in zip(names, counts, strict=True):
             if count < 3:
                 raise UsageError(f"{name!r} has fewer than 3 photos: add some, or set data.min_faces_per_person=3")
         indices = np.arange(len(labels))
         try:
             if self.fold is None:
-                train, test = self._hold_out(indices, labels, self.test_size)
+                train, test = self._hold_out(indices, labels, "test_size", self.test_size)
             else:
                 folds = StratifiedKFold(self.num_folds, shuffle=True, random_state=self.split_seed)
-                train, test = list(folds.split(indices, labels))[self.fold]
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message="The least populated class")  # named above
+                    train, test = list(folds.split(indices, labels))[self.fold]
             val = {"test": test, "none": train[:0]}.get(self.val_from)
             if val is None:
-                train, val = self._hold_out(train, labels, self.val_size)
+                train, val = self._hold_out(train, labels, "val_size", self.val_size)
             if self.train_size < 1:
-                train, _ = self._hold_out(train, labels, 1 - self.train_size)
+                train, _ = self._hold_out(train, labels, "train_size", 1 - self.train_size)
             if missing := np.setdiff1d(labels, labels[train]).tolist():
                 raise ValueError(f"none of {names[missing[0]]!r} would be trained on")
         except ValueError as error:
@@ -61,7 +71,12 @@ class Split:
             raise UsageError(f"{sizes} do not fit {len(labels)} images of {len(names)} people: {error}") from error
         return train, val, test
 
-    def _hold_out(self, indices: Indices, labels: NDArray[np.int64], size: float) -> tuple[Indices, Indices]:
+    def _hold_out(self, indices: Indices, labels: NDArray[np.int64], key: str, size: float) -> tuple[Indices, Indices]:
         """Split off a stratified fraction `size` of `indices`; return the rest and the fraction."""
-        rest, part = train_test_split(indices, test_size=size, stratify=labels[indices], random_state=self.split_seed)
+        stratify = {"stratify": labels[indices], "random_state": self.split_seed}
+        try:
+            rest, part = train_test_split(indices, test_size=size, **stratify)
+        except ValueError as error:
+            text = str(error).replace("test_size", "number of images held out").replace("classes", "people")
+            raise ValueError(f"data.{key}: {text}") from error
         return rest, part

@@ -51,7 +51,8 @@ def open_set_det(known_scores: Floats, right: NDArray[np.bool_], stranger_scores
     `fnmr` holds FNIR, the share of images of known people, with scores (N,), that are rejected or named wrongly.
     """
     lowest = min(known_scores.min(), stranger_scores.min()) - 1  # a wrong name is an error at every threshold
-    return det(np.where(right, known_scores, lowest), stranger_scores)
+    curve = det(np.where(right, known_scores, lowest), stranger_scores)
+    return curve if right.all() else Det(*(part[:-1] for part in curve))
 
 
 def equal_error_rate(curve: Det) -> float:

@@ -6,7 +6,8 @@ Lines and text have a contrast of at least 4.5:1, and curves differ in line styl
 import base64
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -37,11 +38,18 @@ class Picture(NamedTuple):
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
+@contextmanager
+def ignoring_glyphs() -> Iterator[None]:
+    """Draw without warnings of names in a script that the font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
 def picture(figure: Figure) -> Picture:
     """Render a figure; its titles, legend labels and texts become the alternative text."""
     file, parts = io.BytesIO(), []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # of a name in a script that the font lacks
+    with ignoring_glyphs():
         figure.savefig(file, format="png", dpi=PIXELS_PER_INCH * SHARPNESS)
     for plot in figure.axes:
         labels = [*plot.get_legend_handles_labels()[1], *(text.get_text() for text in plot.texts)]
@@ -78,7 +86,7 @@ def curves(
                 marker = "." if len(values) < 20 else ""
                 text = f"{label} {values.iloc[-1]:.3f}".strip() if len(series) == 1 else label
                 plot.plot(values.index, values, label="_" * (number > 0) + text, marker=marker, **style)
-        if majority is not None and "accuracy" in title:
+        if majority is not None and "accuracy" in title and "balanced" not in title:
             draw_majority(plot, majority)
         scale: dict[str, Any] = {"yscale": "log"} if logarithmic else {}
         plot.set(title=title, **(scale if scale or "loss" in title else {"ylim": (0, 1.03)}))

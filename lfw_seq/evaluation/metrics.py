@@ -30,6 +30,20 @@ class PresentAUROC(MulticlassAUROC):
         return areas[present].mean() if present.sum() > 1 else areas.new_tensor(torch.nan)
 
 
+class PresentAccuracy(MulticlassAccuracy):
+    """Recall averaged over people with images, as scikit-learn's balanced accuracy.
+
+    torchmetrics counts a person without images as 0 once they are predicted.
+    """
+
+    def compute(self) -> Tensor:
+        """The mean, in [0, 1]."""
+        recalls: Tensor = super().compute()  # (C,)
+        images = dim_zero_cat(self.tp) + dim_zero_cat(self.fn)
+        weights = (images > 0).to(recalls)
+        return (weights * recalls / weights.sum()).sum()
+
+
 def classification_metrics(num_classes: int) -> MetricCollection:
     """Metrics of probabilities (N, C) against ids (N,); `f1_per_person` is (C,), all others are scalars.
 
@@ -40,7 +54,7 @@ def classification_metrics(num_classes: int) -> MetricCollection:
     return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(num_classes, average="micro", **alone),
-            "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro", **alone),
+            "balanced_accuracy": PresentAccuracy(num_classes, average="none", **alone),
             "macro_precision": MulticlassPrecision(num_classes, average="macro", **alone),
             "macro_f1": MulticlassF1Score(num_classes, average="macro", **alone),
             "weighted_f1": MulticlassF1Score(num_classes, average="weighted", **alone),

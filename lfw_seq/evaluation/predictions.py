@@ -112,7 +112,7 @@ def from_split(cfg: DictConfig, run: TrainedRun) -> Predictions:
         images=data.faces.images[tested],
         notes=caveats(cfg, run, files, own),
     )
-    if not len(data.indices["val"]):
+    if not own or not len(data.indices["val"]):  # another split's may be among the images trained on or tested
         return predictions
     rows, truth = data.tensors["val"]
     logits = run.logits(rows)

@@ -20,7 +20,7 @@ from lfw_seq.data.preprocessing import Preprocessing
 from lfw_seq.data.sequences import pictures
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.evaluation import rows as by_row
-from lfw_seq.evaluation.drawing import REFERENCE, plots, short
+from lfw_seq.evaluation.drawing import REFERENCE, ignoring_glyphs, plots, short
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.runs.record import UNKNOWN
 
@@ -91,12 +91,14 @@ def draw(readings: Sequence[Reading], stops: Sequence[int], dpi: int) -> Iterato
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     updates = [lay_out(reading, *axes[4 * line : 4 * line + 4]) for line, reading in enumerate(readings)]
-    canvas.draw()
+    with ignoring_glyphs():
+        canvas.draw()
     still = canvas.copy_from_bbox(figure.bbox)
     for stop in stops:
         canvas.restore_region(still)
-        for artist in (artist for update in updates for artist in update(stop)):
-            artist.axes.draw_artist(artist)  # type: ignore[union-attr]
+        with ignoring_glyphs():
+            for artist in (artist for update in updates for artist in update(stop)):
+                artist.axes.draw_artist(artist)  # type: ignore[union-attr]
         yield np.array(canvas.buffer_rgba())[:, :, :3]
 
 

@@ -39,7 +39,7 @@ def scorecard(predictions: Predictions) -> dict[str, Any]:
         "majority": {"name": names[majority], "rate": rate, "lift": accuracy["value"] / rate if rate else None},
         "predicted_people": len(set(predicted.tolist())),
         "people": people.to_dict("records"),
-        "macro": present[SHARES].mean().to_dict(),
+        "macro": people[SHARES].mean().to_dict(),  # without nan
         "weighted": dict(zip(SHARES, np.average(present[SHARES], axis=0, weights=support).tolist(), strict=True)),
         "cmc": bio.cmc(scores, truth)[:7].tolist(),
         "verification": verification(scores, truth),
@@ -66,13 +66,14 @@ def share(hits: int, trials: int) -> dict[str, float]:
 
 
 def per_person(scores: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> pd.DataFrame:
-    """Precision, recall, F1, one-vs-rest AUC, images and predictions of each person; nan without an image."""
+    """Precision, recall, F1, one-vs-rest AUC, images and predictions of each person; nan where undefined."""
     predicted, ids = scores.argmax(axis=1), np.arange(len(names))
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=ids, zero_division=0)
-    recall[support == 0] = f1[support == 0] = np.nan
+    count = np.bincount(predicted, minlength=len(names))
+    recall[support == 0] = precision[support + count == 0] = f1[support + count == 0] = np.nan
     auc = [bio.auc(scores[:, person], truth == person) for person in ids]
     columns = {"name": names, "precision": precision, "recall": recall, "f1": f1, "auc": auc, "support": support}
-    return pd.DataFrame(columns | {"predicted": np.bincount(predicted, minlength=len(names))})
+    return pd.DataFrame(columns | {"predicted": count})
 
 
 def verification(scores: NDArray[Any], truth: bio.Ids) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Shape legend: N images, T rows, F pixels a row, D features of a state, C people.
 """
 
 import math
+import shlex
 from pathlib import Path
 from typing import Literal, NamedTuple
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
@@ -103,9 +104,10 @@ def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -
     check_value("score", score, Literal["probability", "state"] | None)
     if fpir is None:
         return Threshold()
-    path = folder / "evaluation" / "evaluation.json"
+    path, points = folder / "evaluation" / "evaluation.json", None
     try:
-        points = read_json(path)["open_set"]["points"]
+        measured = read_json(path)["open_set"]
+        points = [] if measured is None else measured["points"]
         point = next(p for p in points if p["target"] == fpir and score in (None, p["score"]))
         check_value("score", point["score"], Literal["probability", "state"])
         value, missed, away = (float(point[key]) for key in ("threshold", "fnir", "turned_away"))
@@ -118,6 +120,8 @@ def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -
                 people = PeopleStates(states["means"], states["precision"])
         return Threshold(point["score"], value, missed, away, people)
     except (OSError, ValueError, KeyError, TypeError, StopIteration, BadZipFile) as error:
-        remedy = f"use null, or 0.01, 0.05 or 0.1 after python -m lfw_seq.evaluate run={folder}"
+        again = f"after python -m lfw_seq.evaluate run={shlex.quote(str(folder))}"
+        none = "it needs strangers, people under data.min_faces_per_person in the data of the run"
+        remedy = "use null" + f"; {none}" * (points == []) + f", or 0.01, 0.05 or 0.1 {again}" * (points != [])
         remedy += "; score=state is for nets that read row by row" * (score == STATE)
         raise UsageError(f"fpir={fpir}: no threshold for it in {path}; {remedy}") from error

@@ -10,7 +10,7 @@ import yaml
 
 from lfw_seq.cli import configuring
 from lfw_seq.evaluation.predictions import Predictions
-from lfw_seq.evaluation.settings import changed
+from lfw_seq.evaluation.settings import SEEDS, changed, flat
 from lfw_seq.parts import check_value
 from lfw_seq.runs.folder import RESULT
 
@@ -72,7 +72,7 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
          "cumulative match characteristic: share of images whose true person is among that many top predictions"),
         ("EER", f"{check['eer']:.3f}", f"equal error rate of verification, FMR = FNMR, over {pairs}"),
         ("FNMR at FMR 1 %", f"{check['fnmr']:.3f}", "false non-match rate where the false match rate is at most 1 %; "
-         f"no FMR below {check['least_fmr']:.2%} can be claimed"),
+         f"no FMR below {100 * check['least_fmr']:.2g} % can be claimed"),
         ("NLL", nll, f"negative log-likelihood{second}"),
         ("Brier score", brier, "squared error of the probabilities, from 0 to 2"),
         ("ECE", ece, "expected calibration error, in 15 bins"),
@@ -90,7 +90,7 @@ def _measures(card: dict[str, Any]) -> list[tuple[str, str, str]]:
 def sentences(runs: Sequence[Evaluated]) -> list[str]:
     """Remarks on the first run, warnings first, and its comparison with the second."""
     card = runs[0].card
-    remarks = list(card["notes"])
+    remarks = [f"{run.label}: {note}".removeprefix(": ") for run in runs for note in run.card["notes"]]
     if card["predicted_people"] == 1:
         only = max(card["people"], key=lambda person: person["predicted"])["name"]
         remarks.append(f"{only} is predicted for every image: the accuracy is that person's share, not skill.")
@@ -98,8 +98,11 @@ def sentences(runs: Sequence[Evaluated]) -> list[str]:
         equal = "equal the training run's to the last digit" if card["reproduced"] else "differ from the training run's"
         remarks.append(f"The test metrics {equal}.")
     if card["open_set"] is None:
-        remarks.append("No strangers among these images: the open set is not measured.")
+        remarks.append("Fewer than two strangers among these images: the open set is not measured.")
     if pair := card.get("comparison"):
+        sources = dict.fromkeys(run.predictions.source for run in runs)
+        if len(sources) > 1:
+            remarks.append(f"Images of these runs are compared by file name: {' and '.join(sources)}.")
         first, second = map(span, pair["accuracy"])
         remarks.append(
             f"Accuracy {first} against {second} of {pair['against']}: only this run is right on {pair['only_run']} "
@@ -123,13 +126,14 @@ def describe(predictions: Predictions) -> tuple[str, dict[str, str]]:
             module = "baselines" if "baseline" in config else module
             words = [f"{key}={value}" for key, value in changed(run).items()]
             own = [word for word in words if word.partition("=")[2] != model]
+            seeds = [(key, flat(config).get(key)) for key in SEEDS]
             more = [f"{len(own) - MAX_TITLE_SETTINGS} more settings"] * (len(own) > MAX_TITLE_SETTINGS)
             title = ", ".join([model, *own[:MAX_TITLE_SETTINGS], *more, f"seed={config['seed']}"])
             facts = {
                 "model": f"{model}, {run['model']['parameters']:,} parameters",
                 "changed settings": " ".join(words) or "none",
-                "seed and split": f"seed={config['seed']} split_seed={config['split_seed']}",
-                "best epoch": f"{run['best_epoch']} of {run['epochs']}",
+                "seed and split": " ".join(f"{key}={value}" for key, value in seeds if value is not None),
+                **({"best epoch": f"{run['best_epoch']} of {run['epochs']}"} if run["epochs"] else {}),
                 "data": f"{data['source']}, {counts}, fingerprint {data['fingerprint']}",
                 "trained on": f"{run['device']} in {run['seconds']:,.0f} s",
                 "commit": f"{git.get('commit', 'unknown')}{' with changes' * bool(git.get('dirty'))}",

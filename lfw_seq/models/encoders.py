@@ -27,7 +27,8 @@ class RowWindows(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """(B, T, F) -> (B, S, E)."""
         padded = nn.functional.pad(rows, (0, 0, self.window // 2, self.window // 2))  # (B, T + window - 1, F)
-        return padded.unfold(1, self.window, self.stride).transpose(2, 3).flatten(2)
+        end = padded.shape[1] - self.window + 1  # T; slices, as ONNX has no unfold
+        return torch.cat([padded[:, k : k + end : self.stride] for k in range(self.window)], dim=2)
 
 
 class Reorder(nn.Module):

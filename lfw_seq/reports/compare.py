@@ -64,7 +64,7 @@ def compare(loaded: Runs, metric: str, monitor: str | None = None) -> Comparison
     else:
         monitors = loaded.config.reindex(columns=["monitor"])["monitor"].dropna().unique()
         monitor = str(monitors[0]) if len(monitors) == 1 and monitors[0].startswith("val/") else None
-    mode = "min" if str(monitor).endswith("loss") else "max"
+    mode = "min" if str(monitor).endswith("/loss") else "max"
     usable = loaded.metrics[metric].notna()
     numbers, settings, decided = group(*(table[usable] for table in (loaded.facts, loaded.config, loaded.choices)))
     runs = pd.concat([numbers, loaded.facts, loaded.metrics], axis=1, join="inner")
@@ -128,7 +128,7 @@ def _pairs(runs: pd.DataFrame, metric: str, table: pd.DataFrame, ranked: Sequenc
     scores = runs.pivot_table(index="split", columns="configuration", values=metric)
     shares = runs.groupby("configuration")["test_share"].mean()
     chosen = list(combinations(table.index[table["splits"] > 1], 2))
-    if len(table) > MAX_ALL_PAIRS:
+    if len(table) > MAX_ALL_PAIRS and ranked:
         chosen = [(best, other) for best in ranked[:1] for other in table.index if other != best]
     tests = [estimate((scores[one] - scores[two]).dropna(), shares[[one, two]].mean()) for one, two in chosen]
     rows = [(*pair, *test) for pair, test in zip(chosen, tests, strict=True) if test]

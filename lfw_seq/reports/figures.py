@@ -12,6 +12,7 @@ from lfw_seq.reports.group import levels
 from lfw_seq.reports.tables import number
 
 MAX_ROWS, MAX_CURVES, MAX_RUNS = 30, 6, 5  # configurations in every_run and learning_curves; runs of each in the latter
+LEGEND = 40  # letters in a line of a legend
 LEAST_SPAN = 0.01  # of an axis of scores: smaller differences are rounding
 POINT: dict[str, Any] = {"marker": "o", "linestyle": "", "color": COLOURS[0], "markerfacecolor": "none"}
 MEAN: dict[str, Any] = {"marker": "D", "color": COLOURS[2], "markersize": 5}
@@ -38,7 +39,7 @@ def every_run(result: Comparison) -> Picture:
         limits, label = [row[f"{kind}low"], row[f"{kind}high"]], f"{kind.replace('_', ' ')}95 % interval"
         plot.plot(limits, [place] * 2, color=COLOURS[2], linestyle="-", label=label)
         plot.plot(row["mean"], place, label="mean", linestyle="", **MEAN)
-        if result.metric.endswith("/accuracy"):
+        if result.metric == "test/accuracy":
             plot.plot([row["majority_rate"]] * 2, [place - 0.4, place + 0.4], label="majority rate", **REFERENCE)
     plot.set(ylim=(len(shown) - 0.4, -0.6), xlabel=result.metric)
     plot.ticklabel_format(axis="x", useOffset=False)
@@ -62,7 +63,7 @@ def effects(result: Comparison) -> Picture:
         plot.plot(level.map(names.index), result.table["mean"], label="a configuration", **POINT)
         means = result.effects.loc[result.effects["key"] == key, "mean"]
         plot.plot(range(len(names)), means, label="mean over the other keys", **MEAN)
-        if result.metric.endswith("/accuracy"):
+        if result.metric == "test/accuracy":
             draw_majority(plot, result.table["majority_rate"].mean())
         plot.set_xticks(range(len(names)), [textwrap.fill(name, 12) for name in names], fontsize=8)
         plot.set_title(f"{key}:\nfrom {number(means.min())} to {number(means.max())}", fontsize=9)
@@ -82,10 +83,12 @@ def learning_curves(result: Comparison) -> list[Picture]:
     by_number = {number: tables for number in result.order[:MAX_CURVES] if (tables := _tables(result, number, names))}
     if not by_number:
         return []
-    few = f"{len(by_number)} of {len(result.table):,} configurations, the best by validation first"
+    labels = {number: _legend(result.label(number), rank) for rank, number in enumerate(by_number, 1)}
+    few = f"{len(by_number)} of {len(result.table):,} configurations"
+    few += ", the best by validation first" * bool(result.ranked)
     which = few if len(by_number) < len(result.table) else "every configuration"
     panels = {
-        title: {result.label(number): [table[name] for table in tables] for number, tables in by_number.items()}
+        title: {labels[number]: [table[name] for table in tables] for number, tables in by_number.items()}
         for name, title in zip(names, (names[0], f"{monitor} of {which}"), strict=True)
     }
     return [picture(curves(panels, "epoch", result.table["majority_rate"].mean()))]
@@ -95,6 +98,12 @@ def _span(low: float, high: float) -> tuple[float, float]:
     """Limits of an axis, widened to at least `LEAST_SPAN`."""
     margin = max(LEAST_SPAN - (high - low), 0) / 2
     return low - margin, high + margin
+
+
+def _legend(label: str, rank: int) -> str:
+    """A label on two lines at most; a longer one is cut, and numbered."""
+    whole = len(label) <= 2 * LEGEND
+    return textwrap.fill(label if whole else f"{rank}: {label[: 2 * LEGEND - 5]}…", LEGEND)
 
 
 def _tables(result: Comparison, configuration: int, names: list[str]) -> list[pd.DataFrame]:

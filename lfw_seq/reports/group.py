@@ -23,7 +23,8 @@ def group(
     varying = config.loc[:, config.nunique() > 1]
     ignored = {key for key in config if is_under(key, (*SEEDS, *NO_SETTINGS))}
     for seed in config.columns.intersection(SEEDS):  # with its copies, such as `model.seed: ${seed}`
-        ignored.update(varying.columns[(varying.isna() | varying.eq(config[seed], axis=0)).all()])
+        copies = varying.loc[:, [key.rpartition(".")[2] == seed.rpartition(".")[2] for key in varying]]
+        ignored.update(copies.columns[(copies.isna() | copies.eq(config[seed], axis=0)).all()])
     config = config.drop(columns=list(ignored)).fillna(ABSENT)
     config = config.loc[:, config.nunique() > 1].assign(**{FINGERPRINT: facts["fingerprint"]})
     numbers = config.groupby(list(config), sort=False).ngroup()

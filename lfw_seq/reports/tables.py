@@ -74,7 +74,7 @@ def configurations(result: Comparison) -> Table:
         frame["splits"] = table["splits"]
         frame["corrected interval"] = _intervals(table["corrected_low"], table["corrected_high"])
     frame[f"mean {result.monitor}"] = table["mean_monitor"]
-    if result.metric.endswith("/accuracy"):
+    if result.metric == "test/accuracy":
         frame["majority rate"] = table["majority_rate"]
     leaky = table["validation_is_test"].map({True: "validated on its test images; ", False: ""})
     one_class = table["one_class_runs"].map(str) + " of " + table["runs"].map(str) + " predict one person only"
@@ -148,7 +148,11 @@ def sentences(result: Comparison) -> list[str]:
 def _best(result: Comparison) -> list[str]:
     """The best configuration by validation, and its test score."""
     if not result.ranked:
-        why = "none has a score" if result.monitor else "the runs monitored different metrics; try monitor=val/accuracy"
+        why = (
+            "none has a score on validation images of its own"
+            if result.monitor
+            else "the runs monitored different metrics; try monitor=val/accuracy"
+        )
         return [f"No configuration is the best by validation: {why}."]
     row, way = configurations(result).cells.iloc[0], "lowest" if result.mode == "min" else "highest"
     names = ["runs", "splits", "95 % interval", "corrected interval", "majority rate", "remark"]

@@ -20,7 +20,12 @@ from lfw_seq.runs.archive import METADATA
 from lfw_seq.runs.checkpoint import TrainedRun
 
 INPUT, OUTPUT = "rows", "probabilities"
-LEGACY = ("You are using the legacy", "Exporting a model to ONNX with a batch", "Converting a tensor to a")
+LEGACY = (
+    "You are using the legacy",
+    "Exporting a model to ONNX with a batch",
+    "Converting a tensor to a",
+    "Constant folding - Only steps=1",
+)
 
 
 class Probabilities(nn.Module):
@@ -53,7 +58,9 @@ def metadata(run: TrainedRun) -> str:
         "class_names": list(run.class_names),
         "preprocessing": asdict(run.preprocessing),
         "photo": "EXIF orientation applied, cropped (edges rounded to pixels), resized by Pillow's bicubic filter, "
-        "divided by 255; gray is the mean of red, green and blue",
+        "divided by 255, 16 bits by 257 before; gray is the mean of red, green and blue; without a crop, the largest "
+        "centered region of the aspect height : width",
+        "rows": "top_down, or reversed by bottom_up; by columns, the columns from the left; colors of a pixel adjacent",
         "epoch": run.epoch,
         "fingerprint": run.fingerprint,
     }

@@ -47,7 +47,8 @@ class Classifier(LightningModule):
         self.predictor, self.optimizer, self.label_smoothing = predictor, optimizer, label_smoothing
         self.augment, self.schedule, self.metadata = augment, schedule, metadata or {}
         self.weight: Tensor | None
-        self.register_buffer("weight", None if class_weights is None else torch.tensor(class_weights), persistent=False)
+        weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("weight", weight, persistent=False)
         metrics = classification_metrics(num_classes)
         self.train_metrics, self.val_metrics, self.test_metrics = (metrics.clone() for _ in range(3))
         self.outputs: dict[str, list[Batch]] = {"train": [], "val": [], "test": []}

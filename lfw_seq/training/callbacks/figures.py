@@ -18,7 +18,7 @@ from lfw_seq.data.module import FaceRows
 from lfw_seq.data.preprocessing import Preprocessing
 from lfw_seq.data.sequences import pictures
 from lfw_seq.evaluation import figures, reading, rows
-from lfw_seq.evaluation.drawing import curves, short
+from lfw_seq.evaluation.drawing import curves, ignoring_glyphs, short
 from lfw_seq.parts import Natural
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.tensorboard import writer_of
@@ -49,7 +49,7 @@ class Figures(Callback):
     def _draw(self, trainer: Trainer, model: Classifier, stage: str, step: int) -> None:
         writer, data = writer_of(trainer, stage), trainer.datamodule  # type: ignore[attr-defined]
         if writer is not None and stage in model.probabilities:
-            with rows.inspecting(model):
+            with rows.inspecting(model), ignoring_glyphs():
                 for draw in (draw_predictions, draw_reading):
                     for name, figure in draw(model, data, stage):
                         writer.add_figure(f"plots/{name}", figure, step)

@@ -310,6 +310,7 @@ def test_two_runs_compared(run: Path, trained: Trained, asked: Ask, tmp_path: Pa
     assert (tmp_path / "out" / "confusion_against.png").is_file()
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<img ") == len(PICTURES) + 3  # both confusions, both curves of each person, one learning curve
+    assert all(f"{title} ({run})" in page for title in ("Confusion", "others") for run in ("this run", "the other run"))
     assert f"against {pair['accuracy'][1]['value']:.3f} [" in page  # both with their interval
     elsewhere, drawn_anew = trained("split_seed=7"), trained("data.seed=1")
     with pytest.raises(UsageError, match="tested on other images"):

@@ -118,6 +118,10 @@ def test_the_best_is_chosen_by_validation_never_by_test(tmp_path: Path) -> None:
     assert "Best by validation: hidden_size=16, with 0.400, the lowest mean val/loss of 2." in text
     assert "Its mean test/accuracy: 0.700 (runs 1, majority rate 0.400)." in text
     assert "1 of 3 configurations were validated on their test images: too good, and not ranked." in text
+    write_run(tmp_path / "a" / "3", 0.8, model__hidden_size=64, **{"metrics/val/loss": None})
+    assert "1 of 4 configurations have no validation score, and are not ranked." in write_report(
+        [tmp_path / "a"], ACCURACY
+    )
     made = compared(tmp_path / "a", monitor="val/accuracy")
     assert (made.mode, made.label(made.ranked[0])) == ("max", "hidden_size=8")
     told = {"monitor": "val/accuracy", "monitor_mode": "max"}

@@ -21,15 +21,20 @@ MIN_RATE = 1e-3  # start of a logarithmic axis
 RATES: dict[str, Any] = {"xscale": "log", "xlim": (MIN_RATE, 1.05)}
 
 
-def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str]) -> Figure:
-    """Confusion matrix of predicted and true ids (N,): numbers of images, shaded by share of the true person's."""
+def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str], mark: str = "") -> Figure:
+    """Confusion matrix of predicted and true ids (N,): numbers of images, shaded by share of the true person's.
+
+    `mark`, here and below, ends the title.
+    """
     count = len(names)
     matrix = confusion_matrix(truth, predicted, labels=np.arange(count))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(2.1 + 0.42 * count, 22)
     figure, (plot,) = plots(side + 0.26, side)
     plot.set(
-        title=f"Confusion:\n{matrix.trace():,} of {matrix.sum():,} images right", xlabel="predicted", ylabel="true"
+        title=f"Confusion{mark}:\n{matrix.trace():,} of {matrix.sum():,} images right",
+        xlabel="predicted",
+        ylabel="true",
     )
     plot.grid(visible=False)
     shade = plot.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -43,7 +48,7 @@ def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str]) -> Figur
     return figure
 
 
-def per_person(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str]) -> Figure:
+def per_person(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str], mark: str = "") -> Figure:
     """One-vs-rest ROC and precision-recall curves of each person, from probabilities (N, C) and ids (N,)."""
     figure, (roc, pr) = plots(WIDTH, 9.6, 2)
     counts = np.bincount(truth, minlength=len(names))
@@ -56,8 +61,10 @@ def per_person(probabilities: NDArray[Any], truth: bio.Ids, names: Sequence[str]
             label = f"{name} ({average_precision_score(positive, scores):.3f})"
             pr.plot(recall, precision, drawstyle="steps-post", label=label)
     roc.plot([0, 1], [0, 1], **REFERENCE)
-    roc.set(title="ROC, each person against all others", xlabel="false positive rate", ylabel="true positive rate")
-    pr.set(title="Precision and recall of each person", xlabel="recall", ylabel="precision", ylim=(-0.03, 1.03))
+    roc.set(
+        title=f"ROC, each person against all others{mark}", xlabel="false positive rate", ylabel="true positive rate"
+    )
+    pr.set(title=f"Precision and recall of each person{mark}", xlabel="recall", ylabel="precision", ylim=(-0.03, 1.03))
     for plot, area in ((roc, "area under the curve"), (pr, "average precision")):
         plot.legend(title=area, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     return figure

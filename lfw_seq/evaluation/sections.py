@@ -25,8 +25,8 @@ def draw(runs: Sequence[Evaluated]) -> dict[str, Picture]:
     truth, majority, drawn = runs[0].predictions.truth, runs[0].card["majority"]["rate"], {}
     for ending, run in zip(("", "_against"), runs, strict=False):
         scores, names = run.predictions.probabilities, [printable(name) for name in run.predictions.names]
-        drawn[f"confusion{ending}"] = figures.confusion(scores.argmax(axis=1), run.predictions.truth, names)
-        drawn[f"per_person{ending}"] = figures.per_person(scores, run.predictions.truth, names)
+        drawn[f"confusion{ending}"] = figures.confusion(scores.argmax(axis=1), run.predictions.truth, names, run.mark)
+        drawn[f"per_person{ending}"] = figures.per_person(scores, run.predictions.truth, names, run.mark)
     labelled = {run.label: run.predictions for run in runs}
     drawn["cmc"] = figures.cmc({name: bio.cmc(one.probabilities, one.truth) for name, one in labelled.items()}, truth)
     pairs = {name: bio.verification_scores(one.probabilities, one.truth) for name, one in labelled.items()}

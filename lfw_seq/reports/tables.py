@@ -132,11 +132,13 @@ def sentences(result: Comparison) -> list[str]:
     of = "of one configuration" if len(table) == 1 else f"of {len(table):,} configurations"
     data = list((result.runs["source"] + " (" + result.runs["fingerprint"] + ")").unique())
     one_class, leaky = table["one_class_runs"].sum(), table["validation_is_test"].sum()
+    unranked = len(table) - len(result.ranked) - leaky
     holds = {
         f"{finished} {of}. Runs of one configuration differ only in seed, split or fold.": True,
         **dict.fromkeys(_best(result), True),
         f"{one_class} of {count} runs predict one person only: their accuracy is that person's share.": one_class,
         f"{leaky} {of} were validated on their test images: too good, and not ranked.": leaky,
+        f"{unranked} {of} have no validation score, and are not ranked.": unranked and result.ranked,
         f"The runs use different data; their scores are not comparable: {some(data)}.": len(data) > 1,
         "No difference is tested: a test needs two splits or more that two configurations both ran on, such as "
         "split_seed=10,11,12,13,14, and scores that differ on them.": result.pairs.empty and len(table) > 1,

@@ -127,6 +127,11 @@ def test_the_best_is_chosen_by_validation_never_by_test(tmp_path: Path) -> None:
     told = {"monitor": "val/accuracy", "monitor_mode": "max"}
     made = sweep(tmp_path / "b", (0.5, {**told, "model__cell": "e"}), (0.9, {**told, "model__cell": "f"}))
     assert (made.mode, made.label(made.ranked[0])) == ("max", "cell=f")
+    told = {"monitor": "val/ece", "monitor_mode": "min"}  # a user's own
+    made = sweep(
+        tmp_path / "d", *((0.5, {**told, "metrics/val/ece": error, "model__cell": str(error)}) for error in (0.2, 0.1))
+    )
+    assert (made.mode, made.label(made.ranked[0])) == ("min", "cell=0.1")
     write_run(tmp_path / "c", 0.5, **{"metrics/val/f1_per_person": {"Karl Kloss": 0.5}})
     assert compared(tmp_path / "c", monitor="val/f1_per_person/Karl Kloss").mode == "max"
 

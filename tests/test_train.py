@@ -121,7 +121,6 @@ def test_gradients_are_clipped_in_mixed_precision_and_with_balanced_class_weight
         ("auto", True, "no kernel", "32-true", "=auto: this processor refuses bfloat16 (no kernel); float32 is used"),
         ("bf16-mixed", False, "", "bf16-mixed", "=bf16-mixed: this processor has no instructions for bfloat16\n"),
         ("bf16-mixed", False, "no kernel", "32-true", "no instructions for bfloat16; float32 is used"),
-        ("16-mixed", False, "no kernel", "32-true", "no instructions for bfloat16; float32 is used"),
         ("16-mixed", True, "", "bf16-mixed", ""),
         ("32-true", False, "no kernel", "32-true", ""),
     ],

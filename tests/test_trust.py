@@ -130,15 +130,6 @@ def test_no_tensor_of_a_checkpoint_claims_more_than_the_file_holds(run: Path, tm
         open_checkpoint(tmp_path / "large.ckpt")
 
 
-def test_the_best_weights_of_a_resumed_run_are_checked_too(config: Compose, tmp_path: Path) -> None:
-    train(config(*SMALL, "trainer.max_epochs=2"))
-    (tmp_path / "run" / "result.json").unlink()  # as if it had been killed at its end
-    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
-    best.write_bytes(best.read_bytes()[:1000])
-    with pytest.raises(UsageError, match=r"best\.ckpt: damaged, or not a checkpoint"):
-        train(config(*SMALL, "trainer.max_epochs=2"))
-
-
 @pytest.mark.parametrize("key", ["optimizer_states", "lr_schedulers", "loops", "callbacks", "resume"])
 def test_a_checkpoint_that_cannot_be_continued_is_named(run: Path, config: Compose, tmp_path: Path, key: str) -> None:
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
@@ -152,7 +143,10 @@ def test_a_checkpoint_that_cannot_be_continued_is_named(run: Path, config: Compo
 def test_an_interrupted_run_that_cannot_be_continued_is_named(config: Compose, tmp_path: Path) -> None:
     train(config(*SMALL))
     (tmp_path / "run" / "result.json").unlink()  # as if it had been killed at its end
-    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    best, last = (tmp_path / "run" / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    best.write_bytes(best.read_bytes()[:1000])
+    with pytest.raises(UsageError, match=r"best\.ckpt: damaged, or not a checkpoint"):
+        train(config(*SMALL))
     checkpoint = torch.load(last, weights_only=True)
     del checkpoint["resume"]  # as of another version
     torch.save(checkpoint, last)

@@ -12,7 +12,7 @@ from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn import metrics as sk
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import cross_entropy, one_hot
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
@@ -36,6 +36,12 @@ def classifier(label_smoothing: float = 0.0, class_weights: list[float] | None =
     net = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
     predictor = Predictor(net, Standardize("none", 2, 3), 1.0, None)
     return Classifier(predictor, functools.partial(SGD, lr=0.1), 3, label_smoothing, class_weights)
+
+
+@pytest.mark.parametrize(("p", "loss"), [(0.60, 0.51), (0.92, 0.08), (0.15, 1.90)])
+def test_the_labs_losses(p: float, loss: float) -> None:
+    logits = torch.tensor([[math.log(p), math.log((1 - p) / 2), math.log((1 - p) / 2)]])
+    assert round(cross_entropy(logits, torch.tensor([0])).item(), 2) == loss
 
 
 @pytest.mark.parametrize("weights", [[1.0, 2.0, 0.5], [1, 2, 1]])

@@ -1,25 +1,15 @@
 """`python -m lfw_seq.evaluate run=DIR`: evaluate a run's predictions; write JSON, tables, figures and a page."""
 
-from __future__ import annotations
-
 import io
-import json
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig
 
 from lfw_seq import cli
-from lfw_seq.cli import UsageError, printable, refuse_links
+from lfw_seq.cli import printable, refuse_links
 from lfw_seq.parts import Natural, check_keys
-from lfw_seq.runs.folder import RESULT
-
-if TYPE_CHECKING:
-    from lfw_seq.evaluation.predictions import Predictions
-
-log = logging.getLogger(__name__)
 
 
 @hydra.main(config_path=str(cli.CONF), config_name="evaluate", version_base="1.3")
@@ -32,14 +22,14 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate a run as `conf/evaluate.yaml` selects; return the content of evaluation.json, and `lines` to print.
 
     Raises:
-        UsageError: no such run or images, or a damaged or refused checkpoint or file.
+        UsageError: no such run or images, a damaged or refused checkpoint or file, or two runs with other images.
     """
     check_keys(cfg, {"mistakes": Natural, "photos": bool})
     import numpy as np
 
     from lfw_seq.evaluation import page, text
     from lfw_seq.evaluation.predictions import collect
-    from lfw_seq.evaluation.scorecard import compare, csv_tables, scorecard
+    from lfw_seq.evaluation.scorecard import compare, csv_tables, is_reproduced, scorecard
     from lfw_seq.evaluation.sections import draw, learning_curve, sections
     from lfw_seq.evaluation.strangers import STATES
     from lfw_seq.runs.folder import write_bytes, write_json, write_text
@@ -50,7 +40,6 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     runs = [text.Evaluated("this run" * (cfg.against is not None), predictions, card)]
     if cfg.against is not None:
         other = collect(cfg, "against")
-        check_same_images(predictions, other)
         card["comparison"] = compare(predictions, other)
         runs.append(text.Evaluated("the other run", other, scorecard(other)))
     drawn = draw(runs)
@@ -72,36 +61,6 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     write_text(out / "report.html", html)
     write_json(out / "evaluation.json", card)
     return {**card, "lines": [*text.lines(runs), f"  in {out / 'report.html'}"]}
-
-
-def is_reproduced(predictions: Predictions) -> bool | None:
-    """Whether all metrics equal those of result.json to the last digit; None for other images.
-
-    Differences are logged: another device, number of threads or library version changes last digits.
-    """
-    if predictions.kind != "evaluation" or not predictions.metrics or not predictions.result:
-        return None
-    now = json.loads(json.dumps(predictions.metrics))
-    with cli.configuring(str(predictions.folder / RESULT)):
-        before = dict(predictions.result["metrics"])
-    if "test/loss" not in before:  # test=false
-        return None
-    differing = [name for name, value in now.items() if name in before and before[name] != value and value == value]
-    for name in differing:
-        log.warning("%s is %s here, %r in the run's result.json", name, now[name], before[name])
-    return not differing
-
-
-def check_same_images(first: Predictions, second: Predictions) -> None:
-    """Raise UsageError unless two runs predicted the same images of the same people."""
-    if first.names != second.names:
-        raise UsageError(f"against={second.folder}: has other people than run={first.folder}")
-    if set(first.files) != set(second.files):
-        common = len(set(first.files) & set(second.files))
-        raise UsageError(
-            f"against={second.folder}: tested on other images than run={first.folder} ({common} of {len(first.files)} "
-            "in common); set split_seed, data.fold or faces for both"
-        )
 
 
 if __name__ == "__main__":

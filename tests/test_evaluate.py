@@ -19,11 +19,11 @@ from sklearn import metrics as sk
 from lfw_seq.cli import UsageError
 from lfw_seq.data.faces import Faces
 from lfw_seq.data.synthetic import Synthetic
-from lfw_seq.evaluate import evaluate, is_reproduced
+from lfw_seq.evaluate import evaluate
 from lfw_seq.evaluation import sections, text
 from lfw_seq.evaluation.metrics import stage_metrics
 from lfw_seq.evaluation.predictions import FACES, OTHER, OWN, Predictions, collect
-from lfw_seq.evaluation.scorecard import halves, scorecard
+from lfw_seq.evaluation.scorecard import halves, is_reproduced, scorecard
 from lfw_seq.evaluation.strangers import STATE, OpenSetScores, PeopleStates, last_states, people_states
 from lfw_seq.predict import predict
 from lfw_seq.runs import record

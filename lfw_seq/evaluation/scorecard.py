@@ -3,6 +3,7 @@
 Shape legend: N images, C people, V validation images, S images of strangers.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from lfw_seq.cli import configuring
+from lfw_seq.cli import UsageError, configuring
 from lfw_seq.evaluation import biometrics as bio
-from lfw_seq.evaluation.predictions import Predictions
+from lfw_seq.evaluation.predictions import OWN, Predictions
 from lfw_seq.runs.folder import RESULT
+
+log = logging.getLogger(__name__)
 
 FMR = 0.01
 FPIRS = (0.01, 0.05, 0.10)
@@ -57,6 +60,24 @@ def majority_id(predictions: Predictions) -> int:
         return 0
     with configuring(str(predictions.folder / RESULT)):
         return int(np.argmax(predictions.result["data"]["counts"]["train"][: len(predictions.names)]))
+
+
+def is_reproduced(predictions: Predictions) -> bool | None:
+    """Whether all metrics equal those of result.json to the last digit; None for other images or an untested run.
+
+    Differences are logged: another device, number of threads or library version changes last digits.
+    """
+    if predictions.kind != OWN or not predictions.metrics or not predictions.result:
+        return None
+    with configuring(str(predictions.folder / RESULT)):
+        before = dict(predictions.result["metrics"])
+    if "test/loss" not in before:
+        return None
+    now = predictions.metrics.items()
+    differing = [name for name, value in now if name in before and before[name] != value and value == value]
+    for name in differing:
+        log.warning("%s is %s here, %r in the run's result.json", name, predictions.metrics[name], before[name])
+    return not differing
 
 
 def share(hits: int, trials: int) -> dict[str, float]:
@@ -126,7 +147,19 @@ def open_set(predictions: Predictions) -> dict[str, Any] | None:
 
 
 def compare(first: Predictions, second: Predictions) -> dict[str, Any]:
-    """Exact McNemar test of two runs on the same images, and the images they predict differently."""
+    """Exact McNemar test of two runs on the same images, and the images they predict differently.
+
+    Raises:
+        UsageError: other images, or other people.
+    """
+    if first.names != second.names:
+        raise UsageError(f"against={second.folder}: has other people than run={first.folder}")
+    if set(first.files) != set(second.files):
+        common = len(set(first.files) & set(second.files))
+        raise UsageError(
+            f"against={second.folder}: tested on other images than run={first.folder} ({common} of {len(first.files)} "
+            "in common); set split_seed, data.fold or faces for both"
+        )
     index_of = {file: index for index, file in enumerate(second.files)}
     names, order = np.array(first.names), [index_of[file] for file in first.files]
     ours, theirs = first.probabilities.argmax(axis=1), second.probabilities.argmax(axis=1)[order]

@@ -60,8 +60,7 @@ def fit(cfg: DictConfig) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     from lfw_seq.data.module import build
-    from lfw_seq.evaluation.metrics import classification_metrics
-    from lfw_seq.evaluation.summary import final_metrics
+    from lfw_seq.evaluation.metrics import classification_metrics, final_metrics
     from lfw_seq.runs import record
     from lfw_seq.training.fit import prepare_process
 

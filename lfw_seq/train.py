@@ -34,7 +34,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(cfg.threads))  # read when NumPy's libraries and torch are imported
     from lfw_seq.data.module import build as build_data
-    from lfw_seq.evaluation.summary import count_parameters, describe, final_metrics
+    from lfw_seq.evaluation.metrics import count_parameters, describe, final_metrics
     from lfw_seq.runs import record
     from lfw_seq.training import build, fit
     from lfw_seq.training.callbacks import core

@@ -16,7 +16,7 @@ from lfw_seq.cli import UsageError
 from lfw_seq.data.module import build
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.evaluate import evaluate
-from lfw_seq.evaluation.summary import closing_table
+from lfw_seq.evaluation.metrics import closing_table
 from lfw_seq.parts import to_plain
 from lfw_seq.train import train
 

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 
 from lfw_seq.cli import CONF, UsageError
-from lfw_seq.evaluation.summary import closing_table
+from lfw_seq.evaluation.metrics import closing_table
 from lfw_seq.reports.read import read
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps import jobs, names

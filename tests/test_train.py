@@ -9,7 +9,7 @@ import torch
 from sklearn import metrics as sk
 
 from lfw_seq.cli import UsageError
-from lfw_seq.evaluation import summary
+from lfw_seq.evaluation.metrics import closing_table
 from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.runs import folder as runs
 from lfw_seq.runs import record
@@ -87,7 +87,7 @@ def test_the_labs_protocol_trains_on_all_and_says_so(config: Compose, tmp_path: 
     assert [sum(result["data"]["counts"][stage]) for stage in ("train", "val", "test")] == [1030, 258, 258]
     assert result["data"]["counts"]["test"][0] == 106
     assert result["data"]["validation_is_test"]
-    assert "too good" in summary.closing_table(result, "x")
+    assert "too good" in closing_table(result, "x")
     assert result["metrics"]["val/accuracy"] == result["metrics"]["test/accuracy"]
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 33

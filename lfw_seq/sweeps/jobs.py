@@ -43,7 +43,7 @@ def run(task: Task, cfg: DictConfig) -> float:
     if HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num"):
         result = run_job(task, cfg)
     elif result := cli.run(task, cfg):
-        from lfw_seq.evaluation.summary import closing_table
+        from lfw_seq.evaluation.metrics import closing_table
 
         print(closing_table(result, cfg.run_dir))
     return float(result["metrics"].get(cfg.monitor, math.nan)) if result else math.nan

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from lfw_seq import models
 from lfw_seq.cli import UsageError, as_typed, configuring
 from lfw_seq.data.module import FaceRows
-from lfw_seq.evaluation.summary import count_parameters
+from lfw_seq.evaluation.metrics import count_parameters
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.models.recurrent import bf16_error
 from lfw_seq.parts import build_part, to_plain

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.tensorboard.summary import hparams
 
+from lfw_seq.evaluation.metrics import final_metrics
 from lfw_seq.evaluation.rows import inspecting, record_inputs
 from lfw_seq.evaluation.settings import NO_SETTINGS, flat, is_under
-from lfw_seq.evaluation.summary import final_metrics
 from lfw_seq.runs.record import choices
 from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.tensorboard import RESULTS, writer_of

@@ -68,12 +68,7 @@ def plots(width: float, height: float, rows: int = 1, columns: int = 1, **option
     return figure, axes
 
 
-def curves(
-    panels: Mapping[str, Mapping[str, Sequence[pd.Series]]],
-    x: str,
-    majority: float | None = None,
-    logarithmic: bool = False,
-) -> Figure:
+def curves(panels: Mapping[str, Mapping[str, Sequence[pd.Series]]], x: str, majority: float | None = None) -> Figure:
     """Plot curves {title: {label: curves}} over `x`, one plot per title.
 
     A label with a single curve shows its last value.
@@ -88,8 +83,7 @@ def curves(
                 plot.plot(values.index, values, label="_" * (number > 0) + text, marker=marker, **style)
         if majority is not None and "accuracy" in title and "balanced" not in title:
             draw_majority(plot, majority)
-        scale: dict[str, Any] = {"yscale": "log"} if logarithmic else {}
-        plot.set(title=title, **(scale if scale or "loss" in title else {"ylim": (0, 1.03)}))
+        plot.set(title=title, **({} if "loss" in title else {"ylim": (0, 1.03)}))
         plot.legend(fontsize=9)
     axes[-1].set_xlabel(x)
     axes[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # no half epochs or steps

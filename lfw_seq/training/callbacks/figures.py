@@ -102,14 +102,14 @@ def draw_reading(model: Classifier, data: FaceRows, stage: str) -> Drawn:
         gates = {f"layer {index}: 0 closed, 1 open": rows.mean_gates(layer, x) for index, (layer, x) in layers}
         yield "gates", by_step(gates)
     reach = {"How far back the loss reaches: mean norm of d loss / d input": rows.row_gradients(model, pixels, labels)}
-    yield "gradient_by_step", by_step(reach, logarithmic=True)
+    gradients = by_step(reach)
+    gradients.axes[0].set_yscale("log")
+    yield "gradient_by_step", gradients
     strength = pictures(rows.saliency(model, pixels, labels)[None], data.order, color)[0]
     yield "saliency", figures.saliency(*(p.mean(axis=2) if color else p for p in (images.mean(axis=0), strength)))
 
 
-def by_step(
-    panels: dict[str, dict[str, rows.ByStep]], majority: float | None = None, logarithmic: bool = False
-) -> Figure:
+def by_step(panels: dict[str, dict[str, rows.ByStep]], majority: float | None = None) -> Figure:
     """Draw curves over the steps, {title: {label: {step: value}}}."""
     lines = {title: {name: [pd.Series(values)] for name, values in panel.items()} for title, panel in panels.items()}
-    return curves(lines, "step, in the order of reading", majority, logarithmic)
+    return curves(lines, "step, in the order of reading", majority)

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
+from lfw_seq.cli import printable
+
 COLOURS = ("#0060a8", "#b34700", "#000000", "#00735c", "#a8327c", "#7a5c00", "#4f6fd0")
 LINES = ("-", "--", "-.", ":")
 CYCLE = cycler(color=COLOURS * len(LINES)) + cycler(linestyle=LINES * len(COLOURS))
@@ -97,4 +99,4 @@ def draw_majority(plot: Axes, rate: float) -> None:
 
 def short(name: str) -> str:
     r"""Shorten a name to at most 24 characters, for figures, with \$ for $, which matplotlib takes for mathematics."""
-    return (name if len(name) <= 24 else f"{name[:23]}…").replace("$", r"\$")
+    return printable(name if len(name) <= 24 else f"{name[:23]}…").replace("$", r"\$")

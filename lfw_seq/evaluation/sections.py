@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from lfw_seq.cli import configuring, printable
+from lfw_seq.cli import configuring
 from lfw_seq.evaluation import biometrics as bio
 from lfw_seq.evaluation import figures, text
 from lfw_seq.evaluation.drawing import Picture, curves, picture
@@ -24,9 +24,10 @@ def draw(runs: Sequence[Evaluated]) -> dict[str, Picture]:
     """Draw all figures, by name."""
     truth, majority, drawn = runs[0].predictions.truth, runs[0].card["majority"]["rate"], {}
     for ending, run in zip(("", "_against"), runs, strict=False):
-        scores, names = run.predictions.probabilities, [printable(name) for name in run.predictions.names]
-        drawn[f"confusion{ending}"] = figures.confusion(scores.argmax(axis=1), run.predictions.truth, names, run.mark)
-        drawn[f"per_person{ending}"] = figures.per_person(scores, run.predictions.truth, names, run.mark)
+        one = run.predictions
+        predicted = one.probabilities.argmax(axis=1)
+        drawn[f"confusion{ending}"] = figures.confusion(predicted, one.truth, one.names, run.mark)
+        drawn[f"per_person{ending}"] = figures.per_person(one.probabilities, one.truth, one.names, run.mark)
     labelled = {run.label: run.predictions for run in runs}
     drawn["cmc"] = figures.cmc({name: bio.cmc(one.probabilities, one.truth) for name, one in labelled.items()}, truth)
     pairs = {name: bio.verification_scores(one.probabilities, one.truth) for name, one in labelled.items()}
@@ -115,14 +116,12 @@ def mistakes(predictions: Predictions, most: int, photos: bool) -> Section:
     if not (listed := figures.confident_mistakes(scores, true, most)):
         return Section(heading, ["None."])
     scores, true, best = scores[listed], true[listed], scores[listed].argmax(axis=1)
-    names = [printable(name) for name in predictions.names]
-    columns = ["true person", "its probability", "predicted", "probability", "image"]
+    columns, names = ["true person", "its probability", "predicted", "probability", "image"], predictions.names
     rows = [
         (names[own], f"{row[own]:.3f}", names[top], f"{row[top]:.3f}", predictions.files[index])
         for row, own, top, index in zip(scores, true, best, listed, strict=True)
     ]
-    tables, images = [Table(pd.DataFrame(rows, columns=columns))], predictions.images
-    if not photos or images is None:
-        return Section(heading, tables=tables)
-    drawn = figures.mistakes(images[listed], scores, true, names, PHOTOS_PER_ROW)
-    return Section(heading, tables=tables, figures=[picture(drawn)])
+    drawn, images = [], predictions.images
+    if photos and images is not None:
+        drawn = [picture(figures.mistakes(images[listed], scores, true, names, PHOTOS_PER_ROW))]
+    return Section(heading, tables=[Table(pd.DataFrame(rows, columns=columns))], figures=drawn)

@@ -24,13 +24,9 @@ CHUNK = 32  # images per batch: no more memory than a training step
 
 @torch.no_grad()
 def accuracy_by_step(predictor: Predictor, rows: Tensor, labels: Tensor, points: int = 25) -> ByStep:
-    """Accuracy after each of some numbers of steps; empty for a net without `accepts_fewer_rows`.
+    """Accuracy on rows (N, T, F) in [0, 1] with ids (N,) after `points` numbers of steps, evenly spaced, the last T.
 
-    Args:
-        predictor: in evaluation mode.
-        rows: (N, T, F) in [0, 1].
-        labels: ids (N,).
-        points: how many numbers of steps, evenly spaced, the last being T.
+    For a predictor in evaluation mode; empty for a net without `accepts_fewer_rows`.
     """
     if not getattr(predictor.net, "accepts_fewer_rows", False):
         return {}

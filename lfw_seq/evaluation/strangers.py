@@ -91,12 +91,9 @@ class Threshold(NamedTuple):
 
 
 def read_threshold(folder: Path, fpir: float | None, score: str | None = None) -> Threshold:
-    """Read the threshold that `evaluate` set for a run.
+    """Read the threshold that `evaluate` set for a run and `fpir`, the share of strangers given a name.
 
-    Args:
-        folder: the run folder.
-        fpir: false positive identification rate, the share of strangers given a name; None accepts all faces.
-        score: "probability" or "state"; None for the state where the run has one.
+    Without `fpir` all faces are accepted; without a score, "probability" or "state", it is the state's if there is one.
 
     Raises:
         UsageError: evaluate set no threshold for this rate, or its files are damaged.

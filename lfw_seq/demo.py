@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +17,6 @@ from lfw_seq.cli import UsageError
 from lfw_seq.parts import Bounds, Natural, check_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from lfw_seq.evaluation.reading import Reading
     from lfw_seq.runs.checkpoint import TrainedRun
 

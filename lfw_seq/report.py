@@ -44,13 +44,12 @@ def write_report(
     from lfw_seq.reports.read import read
 
     result = compare(read(paths), metric, monitor)
+    folder = (Path(paths[0], "report") if out is None else Path(out)).expanduser()
     if out is None:
-        if len(paths) != 1 or not Path(paths[0]).expanduser().is_dir():
+        if len(paths) != 1 or not folder.parent.is_dir():
             raise UsageError(f"sweep={','.join(map(str, paths))}: needs out=FOLDER, as it may match several folders")
-        out = Path(paths[0]) / "report"
-        cli.refuse_links(out.expanduser(), out.expanduser().parent)
-    folder, figures = Path(out).expanduser(), pictures(result)
-    title, summary = tables.title(result), tables.sentences(result)
+        cli.refuse_links(folder, folder.parent)
+    title, summary, figures = tables.title(result), tables.sentences(result), pictures(result)
     facts = {name: result.runs[column].dropna().unique() for name, column in METADATA.items()}
     metadata = {name: tables.some(values) for name, values in facts.items() if len(values)}
     sections, parts = [page.Section("Summary", summary)], [title]

@@ -31,11 +31,8 @@ def confusion(predicted: bio.Ids, truth: bio.Ids, names: Sequence[str], mark: st
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(2.1 + 0.42 * count, 22)
     figure, (plot,) = plots(side + 0.26, side)
-    plot.set(
-        title=f"Confusion{mark}:\n{matrix.trace():,} of {matrix.sum():,} images right",
-        xlabel="predicted",
-        ylabel="true",
-    )
+    title = f"Confusion{mark}:\n{matrix.trace():,} of {matrix.sum():,} images right"
+    plot.set(title=title, xlabel="predicted", ylabel="true")
     plot.grid(visible=False)
     shade = plot.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(shade, ax=plot, shrink=0.8, label="share of the true person's images")

@@ -34,8 +34,8 @@ def lines(runs: Sequence[Evaluated]) -> list[str]:
     """The evaluation as lines for the terminal."""
     table = measures(runs)
     rows = [["", *table.columns[1:-1], ""]] * (len(runs) > 1) + table.to_numpy().tolist()
-    *widths, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
-    aligned = ["  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = ["  ".join(map(str.ljust, row, widths)) for row in rows]
     return [runs[0].card["source"], *(f"  {line}".rstrip() for line in (*aligned, *sentences(runs)))]
 
 

@@ -98,5 +98,5 @@ def draw_majority(plot: Axes, rate: float) -> None:
 
 
 def short(name: str) -> str:
-    r"""Shorten a name to at most 24 characters, for figures, with \$ for $, which matplotlib takes for mathematics."""
+    r"""A name for figures: at most 24 printable characters, and \$ for $, which matplotlib takes for mathematics."""
     return printable(name if len(name) <= 24 else f"{name[:23]}…").replace("$", r"\$")

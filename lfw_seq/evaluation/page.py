@@ -16,8 +16,6 @@ from lfw_seq.runs.folder import csv_text
 TEMPLATE = Environment(
     loader=PackageLoader("lfw_seq", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 ).get_template("page.html")
-
-
 NUMBER = r"–?|[^a-zA-Z]*\d[^a-zA-Z]*(e[+-]\d+)?"  # or an interval; a dash or nothing for a missing value
 
 

@@ -8,6 +8,7 @@ import termios
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -19,9 +20,10 @@ from lfw_seq.reports.read import read
 from lfw_seq.runs import folder as runs
 from lfw_seq.sweeps import jobs, names
 from lfw_seq.train import train
+from lfw_seq.training.classifier import Classifier
 from lfw_seq.training.fit import draw_seed
 
-from .conftest import SMALL, Compose, Shell, table
+from .conftest import SMALL, Compose, Shell, Trained, table
 
 
 def result_of(folder: Path) -> dict[str, Any]:
@@ -49,18 +51,11 @@ def test_a_debugging_run_ends_and_no_report_takes_it_for_a_real_one(
     assert [kind for _, kind, _ in made.skipped] == ["debug"]
 
 
-def test_overfitting_trains_on_the_same_images_each_epoch(config: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[int]] = []
-    step = "lfw_seq.training.classifier.Classifier.training_step"
-
-    def keep(self: Any, batch: Any, batch_idx: int) -> Any:
-        seen.append(batch[1].tolist())
-        return self(batch[0]).mean()
-
-    monkeypatch.setattr(step, keep)
-    monkeypatch.setattr("lfw_seq.training.classifier.Classifier.on_train_batch_end", lambda *_: None)
+def test_overfitting_trains_on_the_same_images_each_epoch(config: Compose) -> None:
     words = ("callbacks.console=null", "data.batch_size=10", "test=false", "debug=overfit", "trainer.max_epochs=2")
-    train(config(*SMALL, *words))
+    with patch.object(Classifier, "training_step", autospec=True, side_effect=Classifier.training_step) as step:
+        train(config(*SMALL, *words))
+    seen = [call.args[1][1].tolist() for call in step.call_args_list]
     assert len(seen) == 6
     assert seen[:3] == seen[3:]
 
@@ -92,15 +87,13 @@ def test_without_its_package_a_logger_names_the_extra(config: Compose, tmp_path:
     assert not any((tmp_path / "run").iterdir()) or [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
-def test_a_run_goes_on_from_a_checkpoint_of_another(config: Compose, tmp_path: Path) -> None:
+def test_a_run_goes_on_from_a_checkpoint_of_another(config: Compose, trained: Trained, tmp_path: Path) -> None:
     whole = train(config(*SMALL, "trainer.max_epochs=4", "callbacks.early_stopping=null"))
-    first, second = tmp_path / "first", tmp_path / "second"
-    words = (*SMALL, "callbacks.early_stopping=null")
-    train(config(*words, f"run_dir={first}", "test=false"))
+    first, second = trained("callbacks.early_stopping=null", "test=false"), tmp_path / "second"
     assert not (first / "predictions.csv").exists()
     start = f"ckpt_path={first / 'checkpoints' / 'last.ckpt'}"
-    result = train(config(*words, f"run_dir={second}", start, "trainer.max_epochs=4"))
-    assert result["metrics"] == whole["metrics"]
+    words = ("callbacks.early_stopping=null", "trainer.max_epochs=4", start)
+    assert train(config(*SMALL, *words, f"run_dir={second}"))["metrics"] == whole["metrics"]
     assert (second / "metrics.csv").read_bytes() == (tmp_path / "run" / "metrics.csv").read_bytes()
     for change, expected in (
         ("model.hidden_size=9", "weights of another net"),
@@ -119,29 +112,21 @@ def test_a_run_goes_on_from_a_checkpoint_of_another(config: Compose, tmp_path: P
     assert [path.name for path in (tmp_path / "none").iterdir()] == []
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("schedule=one_cycle", r"its schedule ends with its run; expected trainer\.max_epochs=2"),
-        (
-            "optimizer.lr=1e-9 callbacks.early_stopping.patience=1 +callbacks.early_stopping.min_delta=0.5",
-            "was stopped early; add callbacks.early_stopping=null",
-        ),
-    ],
-)
-def test_a_run_that_ended_by_itself_is_not_continued(
-    config: Compose, tmp_path: Path, words: str, expected: str
-) -> None:
-    first, start = tmp_path / "first", f"ckpt_path={tmp_path / 'first' / 'checkpoints' / 'last.ckpt'}"
-    train(config(*SMALL, *words.split(), f"run_dir={first}"))
-    with pytest.raises(UsageError, match=expected):
-        train(config(*SMALL, *words.split(), start, "trainer.max_epochs=4"))
-    if "schedule" in words:
-        with pytest.raises(UsageError, match=r"its schedule\._target_ is torch\.optim\.lr_scheduler\.OneCycleLR"):
-            train(config(*SMALL, "schedule=cosine", start))
-    else:
-        more = ("callbacks.early_stopping=null", "trainer.max_epochs=3", start)
-        assert train(config(*SMALL, "optimizer.lr=1e-9", *more))["epochs"] == 3
+def test_a_run_whose_schedule_has_ended_is_not_continued(config: Compose, trained: Trained) -> None:
+    start = f"ckpt_path={trained('schedule=one_cycle') / 'checkpoints' / 'last.ckpt'}"
+    with pytest.raises(UsageError, match=r"its schedule ends with its run; expected trainer\.max_epochs=2"):
+        train(config(*SMALL, "schedule=one_cycle", start, "trainer.max_epochs=4"))
+    with pytest.raises(UsageError, match=r"its schedule\._target_ is torch\.optim\.lr_scheduler\.OneCycleLR"):
+        train(config(*SMALL, "schedule=cosine", start))
+
+
+def test_a_run_that_was_stopped_early_is_continued_only_without_that(config: Compose, trained: Trained) -> None:
+    words = ["optimizer.lr=1e-9", "callbacks.early_stopping.patience=1", "+callbacks.early_stopping.min_delta=0.5"]
+    start = f"ckpt_path={trained(*words) / 'checkpoints' / 'last.ckpt'}"
+    with pytest.raises(UsageError, match=r"was stopped early; add callbacks\.early_stopping=null"):
+        train(config(*SMALL, *words, start, "trainer.max_epochs=4"))
+    more = ("callbacks.early_stopping=null", "trainer.max_epochs=3", start)
+    assert train(config(*SMALL, "optimizer.lr=1e-9", *more))["epochs"] == 3
 
 
 def test_a_checkpoint_is_tested_without_training(config: Compose, tmp_path: Path, run: Path) -> None:

@@ -9,13 +9,13 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .conftest import invoke
+from .conftest import invoke, save_face
 
 DRAWN = "data=synthetic data.num_people=3 data.num_images=60 data.height=16 data.width=12"
 TRAIN = f"{DRAWN} trainer=cpu trainer.max_epochs=1 callbacks=core logger=none"
@@ -202,14 +202,6 @@ INPUTS = [  # every fourth in `make test`
 ]
 
 
-def save(path: Path, value: int | None = None, count: int = 3) -> None:
-    """Drawn pictures of a person: noise, or all of one tone."""
-    path.mkdir(parents=True)
-    for index in range(count):
-        pixels = np.random.default_rng(index).integers(0, 255, (24, 20), dtype=np.uint8)
-        Image.fromarray(pixels if value is None else np.full_like(pixels, value)).save(path / f"{index}.png")
-
-
 @pytest.fixture(scope="module")
 def world(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, photos, and what may be wrong with either."""
@@ -223,14 +215,13 @@ def world(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "file").write_text("text")
     (root / "loop").symlink_to("loop")
     (root / "empty").mkdir()
-    for name in ("faces", "pipe", "dangling", "round"):
-        for person in ("Ann", "Bo"):
-            save(root / name / person)
-    save(root / "one" / "Ann")
-    save(root / "one" / "Cy", count=1)
-    for person in ("Ann", "Bo"):
-        save(root / "black" / person, value=0)
-    save(root / "odd" / os.fsdecode(b"Jos\xe9"))
+    counts = {f"{name}/{who}": 3 for name in ("faces", "black", "pipe", "dangling", "round") for who in ("Ann", "Bo")}
+    counts |= {"one/Ann": 3, "one/Cy": 1, os.fsdecode(b"odd/Jos\xe9"): 3}
+    for folder, count in counts.items():
+        for index in range(count):
+            save_face(root / folder / f"{index}.png", index + 1, (20, 24))
+    for path in (root / "black").rglob("*.png"):
+        Image.new("L", (20, 24)).save(path)
     for name in ("pipe", "dangling", "round"):
         (root / name / "Bo" / "0.png").unlink()
     os.mkfifo(root / "pipe" / "Bo" / "0.png")
@@ -244,13 +235,9 @@ def world(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def standing(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test stands in the world, where a command may take a minute, and draws no pixels of a figure."""
-
-    def hang(*_: object) -> None:
-        raise TimeoutError("hangs")
-
     monkeypatch.chdir(world)
     monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)
-    before = signal.signal(signal.SIGALRM, hang)
+    before = signal.signal(signal.SIGALRM, Mock(side_effect=TimeoutError("hangs")))
     yield
     signal.signal(signal.SIGALRM, before)
 
@@ -259,28 +246,21 @@ def listing() -> dict[str, int]:
     return {str(path): path.lstat().st_mtime_ns for path in sorted(Path().rglob("*"))}
 
 
-def mistake(command: str, words: list[str], capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> str:
-    """What a command prints on stderr: a line; what lies in the world is as it was."""
-    before = listing()
-    signal.alarm(60)
-    status = invoke(*words, module="train" if command == "sweep" else command, monkeypatch=patch)
-    signal.alarm(0)
-    printed = capsys.readouterr()
-    assert status == 2, printed
-    assert re.fullmatch(r"error: [^\n]+\n", printed.err), printed.err
-    assert set(listing()) == set(before)
-    assert listing() == before
-    return printed.err
-
-
 @pytest.mark.filterwarnings("error:Callback .* raised")  # Hydra's, of an error in ours
 @pytest.mark.parametrize(("start", "entry", "text"), INPUTS)
 def test_a_mistake_ends_in_one_line(
     start: str, entry: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command, *more = start.split()
-    typed = entry.replace("xxxx", "x" * 300)
+    typed = shlex.split(entry.replace("xxxx", "x" * 300))
     words = START[command].replace(DRAWN, "") if " data=" in start else START[command]
-    line = mistake(command, [*words.split(), *more, *shlex.split(typed)], capsys, monkeypatch)
+    before, module = listing(), "train" if command == "sweep" else command
+    signal.alarm(60)
+    status = invoke(*words.split(), *more, *typed, module=module, monkeypatch=monkeypatch)
+    signal.alarm(0)
+    printed = capsys.readouterr()
+    assert status == 2, printed
     key, _, value = entry.lstrip("+").partition("=")
-    assert re.search(text or rf"{re.escape(key)}=.*{re.escape(value)}: .*expected", line), line
+    assert re.fullmatch(r"error: [^\n]+\n", printed.err), printed.err
+    assert re.search(text or rf"{re.escape(key)}=.*{re.escape(value)}: .*expected", printed.err), printed.err
+    assert listing() == before

@@ -3,7 +3,7 @@
 import logging
 import os
 from pathlib import Path
-from unittest.mock import Mock, call
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from PIL import Image
 from lfw_seq.cli import UsageError
 from lfw_seq.data import images
 from lfw_seq.data.faces import Faces, by_count, check_memory, check_pixels
-from lfw_seq.data.folder import Folder, cached
+from lfw_seq.data.folder import Folder
 from lfw_seq.data.images import person_files, read_image
 from lfw_seq.data.synthetic import Synthetic, image_counts
 
@@ -162,36 +162,38 @@ def test_loops_broken_links_and_names_outside_utf8(tmp_path: Path) -> None:
         person_files(tmp_path / "faces", 1)
 
 
-def faces_of(value: float) -> Faces:
-    pixels = np.full((4, 5, 3), value, dtype=np.float32)
-    return Faces(pixels, np.array([0, 0, 0, 1]), ("a", "b"), ("a/0", "a/1", "a/2", "b/0"), "test")
+def test_cache_is_used_and_rebuilt_when_stale_or_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, decode = tmp_path / "faces" / "a" / "0.png", Mock()
+    save_face(photo, 1)
+    monkeypatch.setattr(images, "read_image", decode)
 
+    def get(value: float) -> Faces:
+        decode.return_value = np.full((50, 37), value, dtype=np.float32)
+        return folder(tmp_path / "faces", tmp_path / "cache").load()
 
-def test_cache_is_used_and_rebuilt_when_stale_or_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    decode = Mock(side_effect=faces_of)
-
-    def get(content: str, value: float) -> Faces:
-        return cached(str(tmp_path), {"resize": 0.4}, content, lambda: decode(value))
-
-    first = get("one", 0.1)
-    kept = get("one", 0.2)
-    assert decode.mock_calls == [call(0.1)]
+    first, kept = get(0.1), get(0.2)
+    assert decode.call_count == 1
     assert kept.fingerprint == first.fingerprint
     assert (kept.names, kept.files, kept.source) == (first.names, first.files, first.source)
-    assert get("two", 0.3).images[0, 0, 0] == np.float32(0.3)
-    (path,) = tmp_path.glob("*.npz")
+    os.utime(photo, ns=(0, 0))
+    stale = get(0.3)
+    assert stale.images[0, 0, 0] == np.float32(0.3)
+    (path,) = (tmp_path / "cache").glob("*.npz")
     whole = path.read_bytes()
     with caplog.at_level(logging.WARNING):
         for damage in (whole[:-100], b"", whole.replace(np.float32(0.3).tobytes(), np.float32(0.9).tobytes(), 1)):
             path.write_bytes(damage)
-            assert get("two", 0.3).fingerprint == faces_of(0.3).fingerprint
-    assert decode.mock_calls == [call(0.1), *[call(0.3)] * 4]
+            assert get(0.3).fingerprint == stale.fingerprint
+    assert decode.call_count == 5
     assert caplog.text.count("damaged") == 3
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_face(tmp_path / "faces" / "a" / "0.png", 1)
     (tmp_path / "file").write_text("")
-    assert cached(str(tmp_path / "file" / "cache"), {}, "x", lambda: faces_of(0.5)).images.shape == (4, 5, 3)
+    assert folder(tmp_path / "faces", tmp_path / "file" / "cache").load().images.shape == (1, 50, 37)
     assert "not cached" in caplog.text
 
 

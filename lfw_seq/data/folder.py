@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -65,7 +65,16 @@ class Folder:
         decoder = hashlib.sha256(Path(images.__file__).read_bytes()).hexdigest()  # a changed decoder misses the cache
         more = {"root": str(root.resolve()), "cache_dir": "", "strangers": strangers}
         more |= {"decoder": decoder, "pillow": PIL.__version__}
-        return cached(self.cache_dir, asdict(self) | more, listing(root, files), lambda: self._decode(root, files))
+        name = hashlib.sha256(json.dumps(asdict(self) | more, sort_keys=True).encode()).hexdigest()[:16]
+        path, content = Path(self.cache_dir).expanduser() / f"{name}.npz", listing(root, files)
+        faces = _read(path, content)
+        if faces is None:
+            faces = self._decode(root, files)
+            try:
+                _write(path, content, faces)
+            except OSError as error:
+                log.warning("The decoded faces are not cached: %s", error)
+        return faces
 
     def _decode(self, root: Path, files: list[str]) -> Faces:
         log.info("Decoding %s photos of %s", f"{len(files):,}", root)
@@ -93,28 +102,8 @@ def listing(root: Path, files: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def cached(folder: str, parameters: Mapping[str, object], content: str, build: Callable[[], Faces]) -> Faces:
-    """Load faces from the cache; build and store them if they are missing, stale or damaged.
-
-    Args:
-        folder: of the cache, created if missing; a failure to write is logged, not raised.
-        parameters: source and settings of the decoding; their hash names the file.
-        content: digest of the photos; a file with another one is stale.
-        build: decodes the photos.
-    """
-    name = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(folder).expanduser() / f"{name}.npz"
-    faces = _read(path, content)
-    if faces is None:
-        faces = build()
-        try:
-            _write(path, content, faces)
-        except OSError as error:
-            log.warning("The decoded faces are not cached: %s", error)
-    return faces
-
-
 def _read(path: Path, content: str) -> Faces | None:
+    """Read faces from the cache; None if they are missing, damaged, or of photos with another digest."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["content"]) != content:

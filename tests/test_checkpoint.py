@@ -217,7 +217,7 @@ def test_what_a_crafted_checkpoint_asks_for_is_refused_by_name(crafted: Callable
 
 DRAWN = {"num_people": 7, "num_images": 40, "height": 20, "width": 20, "seed": 0}
 SYNTHETIC: dict[str, Any] = {"_target_": "lfw_seq.data.synthetic.Synthetic", **DRAWN}
-IN_DATA = "__main__.X", "folder.cached", "lfw.np.load", "sequences.Standardize", "faces.Faces", "module.FaceRows"
+IN_DATA = "__main__.X", "folder.listing", "lfw.np.load", "sequences.Standardize", "faces.Faces", "module.FaceRows"
 NO_SOURCES: list[object] = ["os.system", "this.s", "", [], "lfw_seq.models.cnn.CNN", "lfw_seq.data.synthetic"]
 NO_SOURCES += [f"lfw_seq.data.{name}" for name in (*IN_DATA, "synthetic.Synthetic.load")]
 

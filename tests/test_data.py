@@ -13,9 +13,8 @@ from omegaconf import OmegaConf
 from torch.utils.data import DistributedSampler
 
 from lfw_seq.cli import CONF, UsageError
-from lfw_seq.data.batches import derive_seed, loader, shuffled
-from lfw_seq.data.module import SPLIT, FaceRows, build
-from lfw_seq.data.sequences import Order, pictures, sequences
+from lfw_seq.data.module import SPLIT, BatchDataset, FaceRows, build, derive_seed, loader, shuffled
+from lfw_seq.data.sequences import Layout, Order, pictures, sequences
 from lfw_seq.data.split import Split
 from lfw_seq.data.synthetic import LFW_COUNTS, Synthetic
 from lfw_seq.parts import to_plain
@@ -123,12 +122,12 @@ def test_orders_of_rows() -> None:
 def test_batches_hold_every_image_once_in_the_epochs_order(size: int, batch: int, epoch: int) -> None:
     rows, labels = torch.arange(size * 6.0).view(size, 3, 2), torch.arange(size)
     before = torch.get_rng_state()
-    batches = loader(rows, labels, batch, lambda: shuffled(size, 0, epoch))
+    batches = loader(BatchDataset(rows, labels, batch, lambda: shuffled(size, 0, epoch)))
     seen = list(batches)
     assert len(seen) == len(batches) == -(-size // batch)
     assert torch.equal(torch.cat([y for _, y in seen]), shuffled(size, 0, epoch))
     assert torch.equal(torch.cat([x for x, _ in seen]), rows[torch.cat([y for _, y in seen])])
-    assert torch.equal(torch.cat([y for _, y in loader(rows, labels, batch)]), labels)
+    assert torch.equal(torch.cat([y for _, y in loader(BatchDataset(rows, labels, batch))]), labels)
     assert torch.equal(torch.get_rng_state(), before), "loading must not shift what dropout draws"
 
 
@@ -153,11 +152,12 @@ def test_the_order_is_that_of_the_epoch_when_a_batch_is_fetched() -> None:
 
 def test_several_processes_share_training_batches_and_each_evaluates_everything() -> None:
     rows, labels = torch.zeros(70, 2, 2), torch.arange(70)
-    parts = [loader(rows, labels, 16, lambda: shuffled(70, 0, 1), 2, rank) for rank in range(2)]
+    shared = BatchDataset(rows, labels, 16, lambda: shuffled(70, 0, 1))
+    parts = [loader(shared, 2, rank) for rank in range(2)]
     seen = torch.cat([ids for part in parts for _, ids in part])
     assert [len(part) for part in parts] == [3, 3]
     assert set(seen.tolist()) == set(range(70))
-    for part in (*parts, loader(rows, labels, 16)):
+    for part in (*parts, loader(BatchDataset(rows, labels, 16))):
         assert isinstance(part.sampler, DistributedSampler), "Lightning replaces no such sampler"
 
 
@@ -167,7 +167,7 @@ def test_rows_are_checked_and_standardized_as_scaled() -> None:
     assert torch.equal(rows, torch.from_numpy(data.faces.images[data.indices["train"]]))
     assert data.class_counts("train") == torch.bincount(ids).tolist()
     assert torch.allclose(data.standardizer().mean, rows.mean(dim=0) / 2, atol=1e-6)
-    assert (data.shape, data.layout.colours, data.layout.columns) == ((50, 37), 1, False)
+    assert (data.shape, data.preprocessing.layout) == ((50, 37), Layout(columns=False, colours=1))
     assert faces(pixel_scale=1 / 255, pixel_guard=False).tensors["train"][0].max() > 0.5
     leak = faces(val_from="test")
     assert leak.tensors["val"] is leak.tensors["test"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Beta
 from torch.nn import functional
 
-from lfw_seq.data.batches import Batch
+from lfw_seq.data.module import Batch
 from lfw_seq.data.sequences import Layout
 from lfw_seq.parts import Bounds
 

@@ -1,23 +1,25 @@
 """The LightningDataModule: from a source to batches of row sequences.
 
+The data fit in memory: each step indexes tensors on the model's device.
+
 Shape legend: N images, B batch, T steps of the sequence, F features a step.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import fields
-from functools import partial
+from dataclasses import dataclass, fields
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lfw_seq.cli import UsageError
-from lfw_seq.data.batches import Batch, loader, shuffled
 from lfw_seq.data.faces import Faces, Source, check_pixels
-from lfw_seq.data.preprocessing import Preprocessing
-from lfw_seq.data.sequences import Layout, Mode, Order, PixelScale, Standardize
+from lfw_seq.data.sequences import Mode, Order, PixelScale, Preprocessing, Standardize
 from lfw_seq.data.split import Split
 from lfw_seq.parts import Bounds, Seed, build_part, check_arguments, check_value
 
@@ -25,8 +27,48 @@ BatchSize = Annotated[int, Bounds(1, 2**31 - 1)]
 STAGES = ("train", "val", "test")
 SPLIT = [field.name for field in fields(Split) if field.name != "split_seed"]  # keys of conf/data/base.yaml
 READING = ("order", "pixel_guard", "pixel_scale", "standardize", "batch_size", "eval_batch_size")
+Batch = tuple[Tensor, Tensor]
 MakeSource = Callable[[dict[str, Any]], Source]  # from its keys
 instantiate_source: MakeSource = partial(build_part, "data", kind=Source)
+
+
+def derive_seed(seed: int, epoch: int) -> int:
+    """Derive a seed from two non-negative ints with NumPy's SeedSequence; similar pairs give independent streams."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+@lru_cache(maxsize=1)
+def shuffled(size: int, seed: int, epoch: int) -> Tensor:
+    """Permutation of an epoch, (size,), from seed and epoch alone, so that a resumed run continues the same order."""
+    return torch.randperm(size, generator=torch.Generator().manual_seed(derive_seed(seed, epoch)))
+
+
+@dataclass(frozen=True)
+class BatchDataset(Dataset[Batch]):
+    """A dataset whose items are whole batches, (B, T, F) and (B,)."""
+
+    rows: Tensor  # (N, T, F)
+    labels: Tensor  # (N,)
+    batch_size: int  # B; the last batch may be smaller
+    order: Callable[[], Tensor] | None = None  # returns the current epoch's permutation, (N,)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.labels) / self.batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        if self.order is None:
+            return self.rows[part], self.labels[part]
+        images = self.order()[part].to(self.labels.device)
+        return self.rows[images], self.labels[images]
+
+
+def loader(dataset: BatchDataset, processes: int = 1, rank: int = 0) -> DataLoader[Batch]:
+    """DataLoader of all batches, or of those of process `rank` of `processes`."""
+    # Lightning would insert its own sampler, which shuffles anew in the first epoch after a resume.
+    sampler: DistributedSampler[Batch] = DistributedSampler(dataset, processes, rank, shuffle=False)
+    # A DataLoader draws a worker seed each epoch; from the global generator, this would change what dropout draws.
+    return DataLoader(dataset, batch_size=None, sampler=sampler, generator=torch.Generator())
 
 
 class FaceRows(LightningDataModule):
@@ -79,11 +121,6 @@ class FaceRows(LightningDataModule):
         """Steps T and features F of a sequence."""
         return self.preprocessing.shape
 
-    @property
-    def layout(self) -> Layout:
-        """Position of an image's pixels in its sequence."""
-        return self.preprocessing.layout
-
     def standardizer(self) -> Standardize:
         """Standardization of the rows, fitted to the training images multiplied by `pixel_scale`."""
         standardize, rows = Standardize(self.standardize, *self.shape), self.tensors["train"][0]
@@ -111,10 +148,11 @@ class FaceRows(LightningDataModule):
         assert trainer is not None
         rows, labels = (tensor.to(trainer.strategy.root_device) for tensor in self.tensors[stage])
         if stage != "train":  # each process evaluates all images, but trains on its share
-            return loader(rows, labels, self.batch_sizes[stage])
+            return loader(BatchDataset(rows, labels, self.batch_sizes[stage]))
         overfits = trainer.overfit_batches  # type: ignore[attr-defined]  # not declared for mypy
         order = None if overfits else lambda: shuffled(len(labels), self.seed, trainer.current_epoch)
-        return loader(rows, labels, self.batch_sizes[stage], order, trainer.world_size, trainer.global_rank)
+        dataset = BatchDataset(rows, labels, self.batch_sizes[stage], order)
+        return loader(dataset, trainer.world_size, trainer.global_rank)
 
 
 def build(data: dict[str, Any], split_seed: int, seed: int, make_source: MakeSource = instantiate_source) -> FaceRows:

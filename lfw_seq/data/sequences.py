@@ -1,9 +1,10 @@
-"""Conversion of images to sequences and back, and standardization of sequences.
+"""From a photo to the sequence of rows that a net reads, and back; standardization of sequences.
 
 Shape legend: N images, B batch, C colours, H image rows, W pixels a row, T steps of the sequence, F features a step.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lfw_seq.data.images import check_crop, read_image
 from lfw_seq.parts import Bounds
 
+Side = Annotated[int, Bounds(1, 2**16)]  # of an image, in pixels
 Order = Literal["top_down", "bottom_up", "columns"]
 PixelScale = Annotated[float, Bounds(0, 256, "neither")]  # factor of pixels in [0, 1]
 Mode = Literal["none", "image", "pixel"]
@@ -67,6 +70,44 @@ class Layout:
     def mirror(self, rows: Tensor) -> Tensor:
         """Flip every image of rows (B, T, F) horizontally."""
         return self.rows(self.images(rows).flip(3))
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Conversion of a photo to rows, stored in checkpoints; fields as of `lfw_seq.data.folder.Folder`."""
+
+    crop: list[float] | None
+    height: Side
+    width: Side
+    color: bool
+    order: Order
+
+    def __post_init__(self) -> None:
+        check_crop(self.crop)
+
+    def image(self, path: Path) -> NDArray[np.float32]:
+        """Decode a photo: float32 in [0, 1], (height, width) or (height, width, 3).
+
+        Raises:
+            UsageError: not a readable image.
+        """
+        return read_image(path, self.crop, self.height, self.width, self.color)
+
+    @property
+    def layout(self) -> Layout:
+        """Positions of an image's pixels in its sequence."""
+        return Layout(self.order == "columns", 3 if self.color else 1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Steps T and features F of an image's rows."""
+        if self.order == "columns":
+            return self.width, self.height * self.layout.colours
+        return self.height, self.width * self.layout.colours
+
+    def rows(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Convert images (N, height, width[, 3]) in [0, 1] to rows (N, T, F)."""
+        return sequences(images, self.order)
 
 
 class Standardize(nn.Module):

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from lfw_seq.data.preprocessing import Preprocessing
-from lfw_seq.data.sequences import pictures
+from lfw_seq.data.sequences import Preprocessing, pictures
 from lfw_seq.data.synthetic import Synthetic
 from lfw_seq.evaluation import rows as by_row
 from lfw_seq.evaluation.drawing import REFERENCE, ignoring_glyphs, plots, short

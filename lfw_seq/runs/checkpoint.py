@@ -16,8 +16,7 @@ from torch import Tensor
 from lfw_seq import data, models
 from lfw_seq.cli import UsageError, configuring
 from lfw_seq.data.images import is_folder
-from lfw_seq.data.preprocessing import Preprocessing, Side
-from lfw_seq.data.sequences import Layout, Mode, PixelScale, Standardize
+from lfw_seq.data.sequences import Layout, Mode, PixelScale, Preprocessing, Side, Standardize
 from lfw_seq.data.synthetic import Synthetic, image_counts
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.models.recurrent import bf16_error

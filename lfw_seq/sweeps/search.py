@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from lfw_seq.cli import UsageError, configuring, describe, stop
 from lfw_seq.compose import typed
-from lfw_seq.data.batches import derive_seed
+from lfw_seq.data.module import derive_seed
 from lfw_seq.parts import Natural, Seed, check_arguments, check_keys, check_value, fits, to_plain
 
 JOURNAL = "optuna.journal"

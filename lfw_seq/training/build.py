@@ -112,9 +112,9 @@ def build_classifier(cfg: DictConfig, data: FaceRows) -> Classifier:
         "fingerprint": data.faces.fingerprint,
         "preprocessing": asdict(data.preprocessing),
     }
-    mirror = data.layout if cfg.test_mirror else None
+    mirror = data.preprocessing.layout if cfg.test_mirror else None
     with configuring("augment"):
-        layout = {"layout": data.layout, "num_classes": len(names)}
+        layout = {"layout": data.preprocessing.layout, "num_classes": len(names)}
         augment = build_part("augment", cfg.augment)(**layout) if cfg.get("augment") else None
     with configuring("loss"):
         predictor = Predictor(net, data.standardizer(), float(cfg.data.pixel_scale), mirror)

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from lfw_seq.cli import RunError
-from lfw_seq.data.batches import Batch
+from lfw_seq.data.module import Batch
 from lfw_seq.evaluation.metrics import classification_metrics
 from lfw_seq.models.predictor import Predictor
 from lfw_seq.parts import Share

@@ -13,8 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from lfw_seq.cli import UsageError, as_typed, describe
-from lfw_seq.data.batches import derive_seed
-from lfw_seq.data.module import SPLIT
+from lfw_seq.data.module import SPLIT, derive_seed
 from lfw_seq.parts import check_value
 from lfw_seq.runs.archive import METADATA, open_checkpoint
 from lfw_seq.runs.folder import RESULT, csv_text, write_bytes, write_text

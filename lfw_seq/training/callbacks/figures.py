@@ -15,8 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lfw_seq.cli import UsageError
 from lfw_seq.data.module import FaceRows
-from lfw_seq.data.preprocessing import Preprocessing
-from lfw_seq.data.sequences import pictures
+from lfw_seq.data.sequences import Preprocessing, pictures
 from lfw_seq.evaluation import figures, reading, rows
 from lfw_seq.evaluation.drawing import curves, ignoring_glyphs, short
 from lfw_seq.parts import Natural

@@ -46,12 +46,8 @@ def describe(error: BaseException) -> str:
     elif isinstance(error, HydraException | OmegaConfBaseException):
         text = describe_config_error(error)
     elif "Config group override must be" in str(error):
-        odd = [
-            argument
-            for argument in sys.argv[1:]
-            if re.fullmatch(r"[\w/]+=(.*,)?(null|true|false|[\d.]+)(,.*)?", argument)
-        ]
-        groups = [argument for argument in odd if (CONF / argument.partition("=")[0]).is_dir()]
+        odd = re.compile(r"([\w/]+)=(.*,)?(null|true|false|[\d.]+)(,.*)?")
+        groups = [match[0] for match in map(odd.fullmatch, sys.argv[1:]) if match and (CONF / match[1]).is_dir()]
         text = f"{' '.join(groups) or error}: expected one of its choices; --help lists them"
     elif isinstance(error, OSError) and error.strerror:
         text = _describe_path(error)

@@ -122,9 +122,8 @@ class RecurrentReader(nn.Module):
         if self.pooling == "max":
             return states.amax(dim=1)
         if self.scores is not None:
-            weights = self.scores(states).softmax(dim=1)  # (B, T, 1)
-            attended: Tensor = (weights * states).sum(dim=1)
-            return attended
+            weights: Tensor = self.scores(states).softmax(dim=1)  # (B, T, 1)
+            return (weights * states).sum(dim=1)
         if self.bidirectional:
             return torch.cat([states[:, -1, : self.hidden_size], states[:, 0, self.hidden_size :]], dim=1)
         return states[:, -1]

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from lfw_seq import cli
 from lfw_seq.cli import NewFolders, UsageError, describe, stop
 from lfw_seq.runs import folder as runs
-from lfw_seq.sweeps.names import count_jobs, swept, typed
+from lfw_seq.sweeps.names import count_jobs, swept
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class SweepSummary(Callback):
         jobs = self.jobs()
         if not jobs and error is None:
             NewFolders.remove_unused()
-            words = " ".join(str(word.input_line) for word in swept(typed()))
+            words = " ".join(str(word.input_line) for word in swept())
             stop(f"{words}: no jobs; expected one value or more for each key")
         reasons = {job.name: runs.why_unfinished(job) for job in sorted(jobs)}
         unfinished = {name: failures.get(name, why) for name, why in reasons.items() if why}

@@ -27,7 +27,7 @@ NOT_NAMED = ("hydra.", "hydra/", *(f"{key}=" for key in runs.NOT_HASHED), "train
 
 def swept_keys(params: DictConfig | None) -> str:
     """Keys that differ between jobs, comma-separated, in the order typed, then those of `hydra.sweeper.params`."""
-    keys = [override.get_key_element() for override in swept(typed())]
+    keys = [override.get_key_element() for override in swept()]
     return ",".join(dict.fromkeys([*keys, *map(str, params or ())]))
 
 
@@ -36,9 +36,9 @@ def typed() -> list[str]:
     return [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
 
 
-def swept(words: list[str]) -> list[Override]:
-    """The overrides that have several values."""
-    return [word for word in OverridesParser.create().parse_overrides(words) if word.is_sweep_override()]
+def swept() -> list[Override]:
+    """The overrides on the command line that have several values."""
+    return [word for word in OverridesParser.create().parse_overrides(typed()) if word.is_sweep_override()]
 
 
 def sweep_dir(keys: str) -> str:

@@ -20,7 +20,6 @@ from optuna.trial import TrialState
 
 from lfw_seq.cli import UsageError, configuring, describe, stop
 from lfw_seq.compose import typed
-from lfw_seq.data.module import derive_seed
 from lfw_seq.parts import Natural, Seed, check_arguments, check_keys, check_value, fits, to_plain
 
 JOURNAL = "optuna.journal"
@@ -90,6 +89,8 @@ def open_trial(folder: Path, search: Mapping[str, Any], job: int, mode: str) -> 
     """
     check_value("trial", job, Natural)
     space = distributions(search["space"])
+    from lfw_seq.data.module import derive_seed  # imports scikit-learn, which the process that starts jobs need not
+
     study = load_study(folder, search, mode, derive_seed(search["seed"], job))
     with (folder / f"{JOURNAL}.asking").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

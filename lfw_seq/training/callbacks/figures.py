@@ -102,7 +102,7 @@ def draw_reading(model: Classifier, data: FaceRows, stage: str) -> Drawn:
         yield "gates", by_step(gates)
     reach = {"How far back the loss reaches: mean norm of d loss / d input": rows.row_gradients(model, pixels, labels)}
     gradients = by_step(reach)
-    gradients.axes[0].set_yscale("log")
+    gradients.axes[0].set_yscale("log")  # `curves` sets no limits where the title names a loss
     yield "gradient_by_step", gradients
     strength = pictures(rows.saliency(model, pixels, labels)[None], data.order, color)[0]
     yield "saliency", figures.saliency(*(p.mean(axis=2) if color else p for p in (images.mean(axis=0), strength)))

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -144,6 +145,8 @@ class SweepSummary(Callback):
         self.before = self.locks()
         os.environ[COUNT] = f"{count_jobs(config)} {time.time() - 1}"
         SweepSummary.current = self
+        # joblib replaces a worker that skipped jobs before it trained: it takes what training needs for a leak
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the summary; exit with status 1 if a job did not finish."""

@@ -36,7 +36,7 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
         UsageError: `what` is unknown, or a number is out of range.
     """
     modules = Literal["epoch", "start", "predict", "sweep"]
-    check_keys(cfg, {"what": modules, **dict.fromkeys(("rounds", "epochs", "runs", "threads"), Count)})
+    check_keys(cfg, {"what": modules, **dict.fromkeys(("rounds", "runs", "threads"), Count)})
     os.environ["OMP_NUM_THREADS"] = str(cfg.threads)  # read when NumPy's libraries are imported, here or in a child
     title, contenders, pairs, notes = importlib.import_module(f"lfw_seq.benchmarks.{cfg.what}").plan(cfg)
     rounds = [run_round(contenders, pairs) for _ in range(cfg.rounds)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lfw_seq.benchmarks.timing import Cost, mean_cost, run_command, run_process, run_round, summarize, unavailable
+from lfw_seq.benchmarks.timing import Cost, Turn, Turns, mean_cost, run_command, run_round, summarize, unavailable
 from lfw_seq.cli import UsageError
 from lfw_seq.models.recurrent import bf16_error
 
@@ -54,13 +54,22 @@ def test_a_command_is_charged_its_memory_and_its_childrens_time(capfd: pytest.Ca
     assert "no luck" in capfd.readouterr().err
 
 
-def process_of(word: str) -> Cost:
-    return {word: float(os.getpid())}
+def count_epochs(turn: Turn, path: Path, last: int) -> None:
+    for epoch in range(1, last + 1):
+        turn()
+        path.write_text(f"{epoch} {os.getpid()}")
 
 
-def test_a_contender_has_a_process_of_its_own() -> None:
-    first, second = (run_process(process_of, "pid")["pid"] for _ in range(2))
-    assert len({first, second, float(os.getpid())}) == 3
+def test_a_training_waits_for_its_turn_in_a_process_of_its_own(tmp_path: Path) -> None:
+    turns = {name: Turns(count_epochs, 2, tmp_path / name, 9) for name in "ab"}
+    for epoch in (3, 4):  # after two that warm up
+        assert min(turns["a"]().values()) >= 0
+        assert [(tmp_path / name).read_text().split()[0] for name in "ab"] == [str(epoch), str(epoch - 1)]
+        turns["b"]()
+    assert len({os.getpid(), *(int((tmp_path / name).read_text().split()[1]) for name in "ab")}) == 3
+    assert not any(turn.process.is_alive() for turn in turns.values())
+    with pytest.raises(UsageError, match="a contender stopped: see its error above"):
+        Turns(count_epochs, 9, tmp_path / "c", 1)
 
 
 def test_what_is_not_installed_is_named_with_the_remedy() -> None:
@@ -84,7 +93,7 @@ def test_predictions_agree_in_every_engine(shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_an_epoch_beside_the_shortest_loop(shell: Shell) -> None:
-    printed, summary = run_benchmark(shell, "epoch", *SMALL, "epochs=1")
+    printed, summary = run_benchmark(shell, "epoch", *SMALL)
     in_bf16 = {"ours in bf16 / that loop in bf16", "ours in bf16 / ours", "that loop in bf16 / shortest PyTorch loop"}
     assert {"ours / shortest PyTorch loop"} | (set() if bf16_error() else in_bf16) <= summary.keys()
     for name, backend in {"Keras on TensorFlow": "tensorflow", "Keras on JAX": "jax"}.items():

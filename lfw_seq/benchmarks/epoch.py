@@ -1,7 +1,6 @@
 """A whole epoch of `lfw_seq.train` against the shortest PyTorch loop and Keras, on the same images."""
 
 import os
-from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -11,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lfw_seq.benchmarks.timing import Cost, Plan, mean_cost, read_clocks, run_process, unavailable
+from lfw_seq.benchmarks.timing import WARM_UP, Plan, Turn, Turns, unavailable
 from lfw_seq.data.module import FaceRows
 from lfw_seq.data.module import build as build_data
 from lfw_seq.models.recurrent import bf16_error
@@ -26,7 +25,7 @@ KERAS = {"Keras on TensorFlow": "tensorflow", "Keras on JAX": "jax"}
 
 
 def plan(cfg: DictConfig) -> Plan:
-    """Train and validate for `cfg.epochs` in a new process per turn; ours also logs and saves all that a run does."""
+    """Train and validate for an epoch per turn; ours also logs and saves all that a run does."""
     cfg.run_dir = str(cfg.run_dir)  # resolved, as new processes have no Hydra
     data, _ = build(cfg)
     arrays = [tensor.numpy() for stage in ("train", "val") for tensor in data.tensors[stage]]
@@ -46,7 +45,7 @@ def plan(cfg: DictConfig) -> Plan:
         else:
             work[name] = (keras_fit, backend, *arrays)
             pairs += [(name, own) for own in (OURS, OURS_BF16) if own in work]
-    contenders = {name: partial(run_process, call, cfg, *args) for name, (call, *args) in work.items()}
+    contenders = {name: Turns(train, cfg.rounds, cfg, *args) for name, (train, *args) in work.items()}
     title = f"An epoch of {len(arrays[0]):,} images in batches of {cfg.data.batch_size}"
     return title, contenders, [(*pair, "seconds", "cpu_seconds") for pair in pairs], notes
 
@@ -64,20 +63,17 @@ def device_of(cfg: DictConfig) -> torch.device:
     return pick_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
 
 
-def ours(cfg: DictConfig, precision: str) -> Cost:
+def ours(turn: Turn, cfg: DictConfig, precision: str) -> None:
     """Train as `lfw_seq.train` does, with a run folder."""
     OmegaConf.set_struct(cfg, False)
-    starts: list[Cost] = []
-    clocks = LambdaCallback(on_train_epoch_start=lambda *_: starts.append(read_clocks()))
     with TemporaryDirectory() as folder:
-        trainer = {"precision": precision, "max_epochs": cfg.epochs + 2}
+        trainer = {"precision": precision, "max_epochs": cfg.rounds + WARM_UP + 1}
         cfg.merge_with({"run_dir": folder, "trainer": trainer, "callbacks": {"early_stopping": None}})
         data, classifier = build(cfg)
-        build_trainer(cfg, more=[clocks]).fit(classifier, data)
-    return mean_cost(starts[1:])  # the first epoch warms up
+        build_trainer(cfg, more=[LambdaCallback(on_train_epoch_start=turn)]).fit(classifier, data)
 
 
-def bare_loop(cfg: DictConfig, bf16: bool) -> Cost:
+def bare_loop(turn: Turn, cfg: DictConfig, bf16: bool) -> None:
     """Train and validate the same net on the same images in the shortest loop."""
     data, classifier = build(cfg)
     device = device_of(cfg)
@@ -89,9 +85,8 @@ def bare_loop(cfg: DictConfig, bf16: bool) -> Cost:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return cross_entropy(predictor(rows), ids)
 
-    starts = []
-    for _ in range(cfg.epochs + 2):
-        starts.append(read_clocks())
+    while True:
+        turn()
         predictor.train()
         for batch in torch.randperm(len(train[1]), device=device).split(cfg.data.batch_size):
             optimizer.zero_grad()
@@ -100,10 +95,9 @@ def bare_loop(cfg: DictConfig, bf16: bool) -> Cost:
         predictor.eval()
         with torch.no_grad():
             loss(*val).item()
-    return mean_cost(starts[1:])  # the first epoch warms up
 
 
-def keras_fit(cfg: DictConfig, backend: str, rows: Any, ids: Any, *val: Any) -> Cost:
+def keras_fit(turn: Turn, cfg: DictConfig, backend: str, rows: Any, ids: Any, *val: Any) -> None:
     """Train the lab's net in Keras on rows (N, T, F) and ids (N,); validate on the two arrays `val`."""
     xla = f"--xla_cpu_multi_thread_eigen={str(cfg.threads > 1).lower()} intra_op_parallelism_threads={cfg.threads}"
     os.environ.update(KERAS_BACKEND=backend, CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", XLA_FLAGS=xla)
@@ -116,8 +110,6 @@ def keras_fit(cfg: DictConfig, backend: str, rows: Any, ids: Any, *val: Any) -> 
         layers.append(keras.layers.Dropout(cfg.model.dropout))
     model = keras.Sequential([*layers, keras.layers.Dense(int(ids.max()) + 1, activation="softmax")])
     model.compile(keras.optimizers.Adam(cfg.optimizer.lr), "sparse_categorical_crossentropy")
-    starts: list[Cost] = []
-    clocks = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: starts.append(read_clocks()))
-    sizes = {"batch_size": cfg.data.batch_size, "validation_batch_size": len(val[0]), "epochs": cfg.epochs + 2}
-    model.fit(rows, ids, validation_data=val, callbacks=[clocks], verbose=0, **sizes)
-    return mean_cost(starts[1:])  # the first epoch warms up
+    clock = keras.callbacks.LambdaCallback(on_epoch_begin=turn)
+    sizes = {"batch_size": cfg.data.batch_size, "validation_batch_size": len(val[0])}
+    model.fit(rows, ids, validation_data=val, callbacks=[clock], verbose=0, epochs=cfg.rounds + WARM_UP + 1, **sizes)

@@ -20,6 +20,7 @@ Cost = dict[str, float]  # of a turn: "seconds", "cpu_seconds" of all threads an
 Contender = Callable[[], Cost]  # each call is a turn
 Pair = tuple[str, ...]  # numerator, denominator, and the costs whose ratio is computed
 Plan = tuple[str, Mapping[str, Contender], Sequence[Pair], list[str]]  # title, contenders, pairs, notes
+WARM_UP = 2  # epochs before the first turn
 
 
 def run_round(contenders: Mapping[str, Contender], pairs: Sequence[Pair]) -> dict[str, Cost]:
@@ -72,10 +73,46 @@ def run_command(line: Sequence[str]) -> Cost:
     return {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "peak_mib": peak}
 
 
-def run_process(work: Callable[..., Cost], *args: Any) -> Cost:
-    """Return `work(*args)` from a new process, isolated from other contenders."""
-    with get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, args)
+class Turns:
+    """A training in a process of its own, isolated from other contenders; each call is its turn for an epoch."""
+
+    def __init__(self, train: Callable[..., None], turns: int, *args: Any) -> None:
+        """Start `train(turn, *args)` and wait for its first epochs, which warm up."""
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=train, args=(Turn(theirs), *args), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.left = WARM_UP + turns
+        for _ in range(WARM_UP):
+            self()
+
+    def __call__(self) -> Cost:
+        """Cost of an epoch; the training ends with its last turn."""
+        self.left -= 1
+        try:
+            self.connection.send(self.left)
+            cost: Cost = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise UsageError("a contender stopped: see its error above") from error
+        if not self.left:
+            self.process.join()
+        return cost
+
+
+class Turn:
+    """A training calls this at the start of each epoch: it sends the cost of the one before and waits for a turn."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection, self.left, self.start = connection, 0, dict[str, float]()
+
+    def __call__(self, *_: Any) -> None:
+        """Return at the start of the next turn; raise SystemExit after the last."""
+        if self.start:
+            self.connection.send(mean_cost([self.start, read_clocks()]))
+            if not self.left:
+                raise SystemExit
+        self.left, self.start = self.connection.recv(), read_clocks()
 
 
 def unavailable(extra: str, *modules: str) -> str | None:

@@ -188,7 +188,7 @@ baselines baseline=majority   | tuning_folds=999 | split_seed=abc | threads=0
 baselines baseline=majority   | threads=100000 | fail_fast=abc | traceback=abc | monitor=foo | data=null | data.val_size=0
 baselines -m                  | hydra/sweeper=optuna -> sweeper=optuna: no such choice; expected one of basic
 baselines baseline=majority   | +nothing=1 -> nothing: no such key | model=lstm -> model: no such key | hydra.run.dir=file/x
-benchmark                     | what=abc | what=null | rounds=0 | rounds=abc | epochs=0 | runs=abc | threads=0
+benchmark                     | what=abc | what=null | rounds=0 | rounds=abc | runs=abc | threads=0
 benchmark                     | nothing=1 -> nothing: no such key | model=nothing -> no such choice
 """
 ROWS = [

@@ -144,7 +144,7 @@ def test_help_is_the_commands_own_keys_and_examples_that_compose(
             keys = {str(key) for key in compose(name, words)}
     shown = set(re.findall(r"^(\w+):", text, re.MULTILINE))
     assert shown <= keys | {"augment", "schedule", "experiment", "debug"}  # groups of which nothing is chosen
-    assert shown >= (keys if name not in ("benchmark",) else {"what", "rounds", "epochs"}) - {"data"}
+    assert shown >= (keys if name not in ("benchmark",) else {"what", "rounds", "runs"}) - {"data"}
 
 
 def test_a_reader_of_help_may_stop_early(tmp_path: Path) -> None:

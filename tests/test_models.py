@@ -120,8 +120,9 @@ def test_keras_initialisation() -> None:
 @given(seed=st.integers(0, 10_000), features=st.integers(1, 12), hidden=st.integers(1, 12), steps=st.integers(1, 20))
 def test_the_equations_agree_with_torch(seed: int, features: int, hidden: int, steps: int) -> None:
     torch.manual_seed(seed)
-    exact = {"dtype": torch.float64}  # in float32, the sums over steps differ by more on some processors
-    lstm, rows = nn.LSTM(features, hidden, batch_first=True, **exact), torch.randn(3, steps, features, **exact)
+    exact = torch.float64  # in float32, the sums over steps differ by more on some processors
+    lstm = nn.LSTM(features, hidden, batch_first=True, dtype=exact)
+    rows = torch.randn(3, steps, features, dtype=exact)
 
     def gradients(states: Tensor) -> list[Tensor]:
         return list(torch.autograd.grad((states**2).sum(), list(lstm.parameters())))

@@ -73,7 +73,7 @@ def test_the_same_command_twice_gives_the_same_bytes(config: Compose, trained: T
     assert outcome(first) == outcome(tmp_path / "run")
     assert outcome(first)["texts"][0] != outcome(other)["texts"][0]
     assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]  # slow
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
 
 
 def test_split_seed_and_seed_are_independent(trained: Trained) -> None:

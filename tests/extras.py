@@ -25,7 +25,7 @@ FEATURES = {  # what needs each extra
     "wandb": ("train", *QUICK, "logger=wandb", "logger.wandb.offline=true"),
     "mlflow": ("train", *QUICK, "logger=mlflow"),
     "demo": ("demo", "run=run"),
-    "peers": ("benchmark", "what=epoch", *QUICK, "rounds=1", "epochs=1"),
+    "peers": ("benchmark", "what=epoch", *QUICK, "rounds=1"),
 }
 REFUSED = set(FEATURES) - {"peers"}  # whose lack ends a command; the benchmark skips peers that are absent
 

@@ -48,9 +48,13 @@ def ordered(arguments: list[str]) -> list[str]:
     Raises:
         ValueError: a flag that Hydra lacks, an invalid value of a flag, or a key added with + below no known key.
     """
-    for flag, _, value in (argument.partition("=") for argument in arguments if argument.startswith("-")):
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if not flag.startswith("-"):
+            continue
         if flag not in FLAGS:
             raise ValueError(f"{flag}: no such flag; expected key=value, or one of {', '.join(FLAGS)}")
+        value = value if equals else following
         if value and (values := FLAGS[flag]) and value not in values:
             raise ValueError(f"{flag}={value}: expected one of {', '.join(values)}")
     others = any(argument.startswith(OTHER_CONFIGS) for argument in arguments)

@@ -12,13 +12,13 @@ import pytest
 
 from lfw_seq import PACKAGE
 
-from .conftest import SMALL
+from .conftest import ANY_NET, SMALL
 
 ROOT = PACKAGE.parent
 QUICK = (*SMALL, "trainer.max_epochs=1")
 FEATURES = {  # what needs each extra
     "export": ("export", "run=run", "format=onnx"),
-    "optuna": ("train", "-m", *QUICK, "+sweep=tpe", "hydra.sweeper.params.trial='0,1'"),
+    "optuna": ("train", "-m", *ANY_NET, "trainer.max_epochs=1", "+sweep=tpe", "hydra.sweeper.params.trial='0,1'"),
     "joblib": ("train", "-m", *QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "seed=0,1"),
     "ray": ("train", "-m", *QUICK, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=1", "seed=0,1"),
     "slurm": ("train", "-m", *QUICK, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", "seed=0,1"),

@@ -130,7 +130,7 @@ train                         | hydra.nothing=1 -> no such key | hydra.job_loggi
 train                         | hydra.job_logging.root.level=FOO -> level=FOO: Unable to configure | hydra.output_subdir=5
 train                         | hydra.callbacks=null -> hydra.callbacks=null: .* not Optional | hydra/job_logging=no -> =no: no such choice
 train                         | hydra/launcher=nothing -> no such choice; expected one of basic | hydra.verbose=5 -> hydra.verbose=5
-train                         | --nothing -> --nothing: no such flag; expected | --cfg=nothing | --info=nothing
+train                         | --nothing -> --nothing: no such flag; expected | --cfg=nothing | --info=nothing | -c nothing -> -c=nothing: expected one of job
 train                         | --config-name=nothing -> config 'nothing' | --config-dir=no -> no' not found | --resolve -> --cfg
 sweep seed=0,1                | hydra.sweeper.seed=abc -> no such key | hydra.sweeper.params=5 -> hydra.sweeper.params=5: Cannot
 sweep seed=0,1                | hydra.sweeper.max_batch_size=abc -> max_batch_size=abc: .* could not be converted to Integer

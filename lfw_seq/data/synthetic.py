@@ -21,6 +21,8 @@ Side = Annotated[int, Bounds(8, 1024)]  # of an image, in pixels
 LFW_COUNTS = (530, 236, 144, 121, 109, 77, 71)
 CHUNK = 512  # images painted at a time; fixed, since noise is drawn per chunk
 NOISE = 0.03  # standard deviation of each pixel
+# Largest normal draw: those above 3.6542 NumPy computes by the C library's logarithm, whose last digit may differ.
+LARGEST = np.float32(3.654)
 # Of a person: (low, high) of a uniform draw. Lengths are in half widths or half heights of the image; above 0,
 # upper_lip and chin give a moustache and a beard.
 TRAITS = {
@@ -55,19 +57,19 @@ class Synthetic:
         check_memory(f"data.num_images={self.num_images}", count, self.height, self.width)
 
     def load(self) -> Faces:
-        """Generate the faces, identical for equal arguments."""
+        """Generate the faces, identical for equal arguments on every machine."""
         counts = image_counts(self.num_people, self.num_images)
         labels = np.repeat(np.arange(self.num_people, dtype=np.int64), counts)
         low, high = np.array(list(TRAITS.values()), dtype=np.float32).T
         people, photos = (np.random.default_rng([self.seed, stream]) for stream in range(2))
         traits = low + (high - low) * people.random((self.num_people, len(TRAITS)), dtype=np.float32)
-        nuisances = photos.standard_normal((len(labels), len(NUISANCES)), dtype=np.float32)
+        nuisances = _normal(photos, (len(labels), len(NUISANCES)))
         nuisances *= np.array(list(NUISANCES.values()), dtype=np.float32)
         images = np.empty((len(labels), self.height, self.width), dtype=np.float32)
         for start in range(0, len(labels), CHUNK):
             part = slice(start, start + CHUNK)
             faces = _paint(traits[labels[part]], nuisances[part], self.height, self.width)
-            noise = np.random.default_rng([self.seed, 2, start]).standard_normal(faces.shape, dtype=np.float32)
+            noise = _normal(np.random.default_rng([self.seed, 2, start]), faces.shape)
             images[part] = np.clip(faces + NOISE * noise, 0, 1)
         names = tuple(f"Person {index + 1}" for index in range(self.num_people))
         files = tuple(f"synthetic/{index:06d}" for index in range(len(labels)))
@@ -88,6 +90,10 @@ def image_counts(num_people: int, num_images: int | None) -> NDArray[np.int64]:
     counts = shares.astype(np.int64)
     counts[np.argsort(counts - shares, kind="stable")[: spare - counts.sum()]] += 1
     return -np.sort(-(counts + 3))
+
+
+def _normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return generator.standard_normal(shape, dtype=np.float32).clip(-LARGEST, LARGEST)
 
 
 def _paint(traits: Array, nuisances: Array, height: int, width: int) -> Array:

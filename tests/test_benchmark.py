@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from itertools import count
 from pathlib import Path
@@ -57,6 +58,7 @@ def test_a_command_is_charged_its_memory_and_its_childrens_time(capfd: pytest.Ca
 def count_epochs(turn: Turn, path: Path, last: int) -> None:
     for epoch in range(1, last + 1):
         turn()
+        os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C, which the command answers
         path.write_text(f"{epoch} {os.getpid()}")
 
 

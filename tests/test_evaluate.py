@@ -258,7 +258,8 @@ def test_another_split_or_source_is_named(asked: Ask, copy: Path) -> None:
     assert result["reproduced"] is None
     assert re.search(r"\d+ of these 28 images were used in training, by file name: .* too good", result["notes"][0])
     assert [path.name for path in copy.glob("evaluation*")] == [OTHER]
-    assert result["calibration"]["temperature"] is None  # its validation images may have been trained on
+    assert result["calibration"]["temperature"] is None
+    assert result["notes"][1:] == ("Validation images of this split may have been trained on: not calibrated.",)
     other = evaluate(asked("data=synthetic", "data.seed=5", "data.num_images=140"))
     assert "seed 5" in other["source"]
     with pytest.raises(UsageError, match=r"data\.root: the run's source has no such key"):
@@ -276,7 +277,7 @@ def test_a_run_that_was_never_tested_is_not_reproduced(config: Compose, asked: A
 
 def test_photos_that_changed_since_the_training_are_named(asked: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Faces, "fingerprint", "another")
-    (note,) = evaluate(asked())["notes"]
+    note, _ = evaluate(asked())["notes"]
     assert note.startswith("The photos have changed since the run was trained")
 
 

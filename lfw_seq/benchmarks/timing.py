@@ -1,6 +1,7 @@
 """Run contenders in turn; their costs and ratios of costs."""
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -81,7 +82,9 @@ class Turns:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=train, args=(Turn(theirs), *args), daemon=True)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C ends the parent, which ends this one
         self.process.start()
+        signal.signal(signal.SIGINT, before)
         theirs.close()
         self.left = WARM_UP + turns
         for _ in range(WARM_UP):

@@ -112,8 +112,9 @@ def from_split(cfg: DictConfig, run: TrainedRun) -> Predictions:
         images=data.faces.images[tested],
         notes=caveats(cfg, run, files, own),
     )
-    if not own or not len(data.indices["val"]):  # another split's may be among the images trained on or tested
-        return predictions
+    if not own or not len(data.indices["val"]):
+        why = "The run kept no validation images" if own else "Validation images of this split may have been trained on"
+        return replace(predictions, notes=(*predictions.notes, f"{why}: not calibrated."))
     rows, truth = data.tensors["val"]
     logits = run.logits(rows)
     metrics = {**predictions.metrics, **stage_metrics("val", logits, truth, run.class_names)}

@@ -284,6 +284,18 @@ def test_a_report_that_fails_costs_no_summary(
     assert "2 finished, 0 not" in capsys.readouterr().out
 
 
+def test_runs_that_were_not_tested_are_compared_by_validation(tmp_path: Path) -> None:
+    summary = jobs.SweepSummary(report := Mock(return_value=""))
+    summary.folder = tmp_path
+    for name in ("a", "b"):
+        runs.touch_lock(write_run(tmp_path / name, 0.5, metrics={"val/accuracy": 0.5}))
+    assert summary.finish() == 0
+    report.assert_called_once_with([tmp_path], "val/accuracy", tmp_path / "report")
+    runs.touch_lock(write_run(tmp_path / "c", 0.5))
+    assert summary.finish() == 0
+    assert report.call_args.args[1] == "test/accuracy"
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
 def test_every_value_of_a_ready_sweep_composes(config: Compose, name: str) -> None:
     params = OmegaConf.load(CONF / "sweep" / f"{name}.yaml").hydra.sweeper.params

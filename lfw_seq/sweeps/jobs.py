@@ -30,7 +30,7 @@ from lfw_seq.sweeps.names import count_jobs, swept
 
 log = logging.getLogger(__name__)
 
-REPORTED = "test/accuracy"  # compared by the report at the end
+REPORTED, UNTESTED = "test/accuracy", "val/accuracy"  # compared by the report at the end; of runs with test=false
 SEVERAL = "(ddp|fsdp|deepspeed)"  # strategies that start further processes
 COUNT = "LFW_SEQ_JOBS"  # environment variable for workers: the number of jobs, and the start time
 REFUSED = "a run of several processes cannot be a job of a multirun; leave -m out"
@@ -88,7 +88,8 @@ def run_job(task: Task, cfg: DictConfig) -> dict[str, Any] | None:
             raise SystemExit(1) from error
         return None
     metrics = result["metrics"]
-    scores = "".join(f"{name} {metrics[name]:.4g}, " for name in (cfg.monitor, REPORTED) if name in metrics)
+    names = dict.fromkeys([cfg.monitor, REPORTED if REPORTED in metrics else UNTESTED])
+    scores = "".join(f"{name} {metrics[name]:.4g}, " for name in names if name in metrics)
     left = time_left(folder.parent, int(total) - number, float(started))
     print(f"{label}: {scores}{result['seconds']:.0f} s{left}", flush=True)
     return result
@@ -175,9 +176,12 @@ class SweepSummary(Callback):
         reported = True
         if finished > 1 and self.report is not None:
             try:
-                print(f"\n{self.report([self.folder], REPORTED, self.folder / 'report')}\n")
+                results = [runs.read_result(job) or {} for job in jobs if job.name not in unfinished]
+                tested = any(REPORTED in result.get("metrics", {}) for result in results)
+                metric = REPORTED if tested else UNTESTED
+                print(f"\n{self.report([self.folder], metric, self.folder / 'report')}\n")
             except Exception as problem:  # Hydra would only log it, and the summary would be missing
-                reported = isinstance(problem, UsageError)  # no run was tested
+                reported = isinstance(problem, UsageError)  # no run was tested or validated
                 named = reported or isinstance(problem, OSError)
                 log.warning("No report: %s", describe(problem), exc_info=not named)
         print(f"{finished} finished, {len(unfinished)} not, in {self.folder}")

@@ -145,8 +145,10 @@ def test_a_run_that_is_not_tested_says_so(tmp_path: Path, shell: Shell) -> None:
     done = shell("-m", *SMALL, "trainer.max_epochs=1", "test=false", "seed=0,1")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert re.fullmatch(r"job 1/2  seed=0-\w{6}: val/loss [\d.]+, \d+ s, 0:\d\d:\d\d left", lines[0])
-    assert re.fullmatch(r"job 2/2  seed=1-\w{6}: val/loss [\d.]+, \d+ s", lines[1])
+    scores = r"val/loss [\d.]+, val/accuracy [\d.]+"
+    assert re.fullmatch(rf"job 1/2  seed=0-\w{{6}}: {scores}, \d+ s, 0:\d\d:\d\d left", lines[0])
+    assert re.fullmatch(rf"job 2/2  seed=1-\w{{6}}: {scores}, \d+ s", lines[1])
+    assert "by val/accuracy" in lines[3]  # the report
     (first, _) = sorted(tmp_path.glob("multirun/*/seed=*"))
     result = result_of(first)
     assert not [name for name in result["metrics"] if not name.startswith("val/")]

@@ -57,7 +57,7 @@ class Synthetic:
         check_memory(f"data.num_images={self.num_images}", count, self.height, self.width)
 
     def load(self) -> Faces:
-        """Generate the faces, identical for equal arguments on every machine."""
+        """Generate the faces, identical for equal arguments."""
         counts = image_counts(self.num_people, self.num_images)
         labels = np.repeat(np.arange(self.num_people, dtype=np.int64), counts)
         low, high = np.array(list(TRAITS.values()), dtype=np.float32).T

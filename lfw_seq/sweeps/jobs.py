@@ -176,7 +176,7 @@ class SweepSummary(Callback):
         reported = True
         if finished > 1 and self.report is not None:
             try:
-                results = [runs.read_result(job) or {} for job in jobs if job.name not in unfinished]
+                results = (runs.read_result(job) or {} for job in jobs if job.name not in unfinished)
                 tested = any(REPORTED in result.get("metrics", {}) for result in results)
                 metric = REPORTED if tested else UNTESTED
                 print(f"\n{self.report([self.folder], metric, self.folder / 'report')}\n")

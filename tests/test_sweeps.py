@@ -91,7 +91,7 @@ def test_a_sweep_killed_again_and_again_ends_as_one_never_disturbed(
     chance = random.Random(20)
     finished: dict[Path, int] = {}
     kills = 0
-    while killed_at(chance.randint(8, 20), *SWEEP, cwd=tmp_path, pause=chance.uniform(0, 0.15)):
+    while killed_at(chance.randint(4, 12), *SWEEP, cwd=tmp_path, pause=chance.uniform(0, 0.15)):
         kills += 1
         now = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/result.json")}
         assert finished.items() <= now.items()  # nothing runs twice to the end

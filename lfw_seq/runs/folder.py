@@ -79,7 +79,8 @@ def _own(folder: Path, lock: IO[bytes], name: str) -> None:
     owner = lock.read().decode(errors="replace")
     if owner not in ("", name) and (folder / "checkpoints").is_dir():
         raise UsageError(
-            f"{folder} holds an unfinished run of other settings: choose another hydra.run.dir, or remove it"
+            f"{folder} holds an unfinished run of other settings, see its .hydra/overrides.yaml: "
+            "choose another hydra.run.dir, or remove it"
         )
     (folder / RESULT).unlink(missing_ok=True)  # the failure of the last start
     for draft in folder.rglob(".*.draft"):  # of a killed process

@@ -1,6 +1,7 @@
 """The shape of the code: imports run one way, and every choice of the configs trains and comes back."""
 
 import ast
+import symtable
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -53,6 +54,23 @@ FILES = {
 def test_imports_run_one_way(module: str) -> None:
     above = {name for name in imports(FILES[module]) if layer(name) > layer(module)}
     assert not above
+
+
+def listed(table: symtable.SymbolTable) -> list[symtable.SymbolTable]:
+    """The list, set and dict comprehensions of a scope, also nested ones."""
+    inner = [one for one in table.get_children() if one.get_name() in ("listcomp", "setcomp", "dictcomp")]
+    return [*inner, *(deeper for one in inner for deeper in listed(one))]
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_no_comprehension_binds_a_global_that_another_reads(module: str) -> None:
+    """Python 3.12.0 to 3.12.3, Ubuntu 24.04's, then raises UnboundLocalError (cpython#118513)."""
+    scopes = [symtable.symtable(FILES[module].read_text(encoding="utf-8"), module, "exec")]
+    for scope in scopes:
+        scopes += scope.get_children()
+        symbols = [symbol for one in listed(scope) for symbol in one.get_symbols()]
+        bound = {symbol.get_name() for symbol in symbols if symbol.is_local()}
+        assert not bound & {symbol.get_name() for symbol in symbols if symbol.is_global()}, scope.get_lineno()
 
 
 def test_no_two_modules_import_each_other() -> None:

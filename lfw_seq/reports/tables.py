@@ -93,7 +93,7 @@ def effects(result: Comparison) -> Table:
 
 def differences(result: Comparison) -> Table:
     """A row for each pair of configurations, sorted by p."""
-    names, pairs = {number: result.label(number) for number in result.table.index}, result.pairs
+    names, pairs = {row: result.label(row) for row in result.table.index}, result.pairs
     frame = pairs.assign(first=pairs["first"].map(names), second=pairs["second"].map(names))
     frame["higher"] = frame["first"].where(pairs["difference"] > 0, frame["second"])
     frame.loc[pairs["p_holm"] >= ALPHA, "higher"] = "not significant"

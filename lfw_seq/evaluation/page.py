@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from lfw_seq.evaluation.drawing import Picture
 from lfw_seq.runs.folder import csv_text
 
+pd.set_option("mode.string_storage", "python")  # pyarrow refuses the names of files that are not UTF-8
 # autoescape=True escapes in all templates; StrictUndefined raises on misspelt names
 TEMPLATE = Environment(
     loader=PackageLoader("lfw_seq", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True

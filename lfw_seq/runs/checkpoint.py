@@ -3,6 +3,7 @@
 Shape legend: N images, B batch, T rows, F pixels a row, C people.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,8 +191,14 @@ def build_source(config: Mapping[str, Any]) -> Any:
         return source
 
 
+def set_up_gpus() -> None:
+    """Let training and evaluation compute alike on a GPU, and in float32 where they say so, not in cuDNN's TF32."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def pick_device(name: str) -> torch.device:
-    """Device of the key `device`: "auto" is the GPU where there is one.
+    """Device of the key `device`, set up: "auto" is the GPU where there is one.
 
     Raises:
         UsageError: no such device.
@@ -199,4 +206,5 @@ def pick_device(name: str) -> torch.device:
     check_value("device", name, Literal["auto", "cpu", "cuda"])
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda: no GPU here; use device=cpu")
+    set_up_gpus()
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -22,6 +22,7 @@ from lfw_seq.cli import CONF, USAGE_ERRORS, UsageError, as_typed, describe, name
 from lfw_seq.data.lfw import LFW
 from lfw_seq.data.module import build as build_data
 from lfw_seq.parts import Count, NotNegative, Positive, Seed, Share, Threads, check_keys, check_value, to_plain
+from lfw_seq.runs.checkpoint import set_up_gpus
 from lfw_seq.runs.record import choices, cpu_name
 from lfw_seq.training.callbacks.core import Resume
 from lfw_seq.training.classifier import Classifier
@@ -143,7 +144,7 @@ def fitting(trainer: Trainer, checkpoint: Path | None) -> Iterator[None]:
 
 def prepare_process(threads: int, seed: int) -> None:
     """Set process-wide threads and seeds; silence irrelevant messages."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or CUDA's matrix products are not reproducible
+    set_up_gpus()
     for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)  # devices found, tips
     for message in SILENCED:

@@ -31,19 +31,19 @@ def swept_keys(params: DictConfig | None) -> str:
     return ",".join(dict.fromkeys([*keys, *map(str, params or ())]))
 
 
-def typed() -> list[str]:
+def arguments() -> list[str]:
     """The overrides key=value on the command line."""
     return [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
 
 
 def swept() -> list[Override]:
     """The overrides on the command line that have several values."""
-    return [word for word in OverridesParser.create().parse_overrides(typed()) if word.is_sweep_override()]
+    return [word for word in OverridesParser.create().parse_overrides(arguments()) if word.is_sweep_override()]
 
 
 def sweep_dir(keys: str) -> str:
     """Folder of a sweep: the command, the swept keys, and a digest of the overrides."""
-    words = sorted(word.lstrip("+") for word in typed())
+    words = sorted(word.lstrip("+") for word in arguments())
     ready = [word.removeprefix("sweep=") for word in words if word.startswith("sweep=")]
     # Keys of the trainer count for +sweep: a search keeps its journal in the folder.
     ignored = tuple(key for key in NOT_NAMED if not (ready and key.startswith("trainer")))
